@@ -1,0 +1,224 @@
+"""
+Where the house can be taken apart: every seam, two to five verbs each, and no logic.
+
+An implementation refers to these docstrings instead of repeating them, and passes the
+contract suite in C{tests/contracts} that carries the seam's name.
+"""
+
+# zope interfaces declare methods without self.
+# mypy: disable-error-code="empty-body"
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from gatewayd.closing import Closing
+from gatewayd.model import Entry, Event, Grant, Position, Principal
+
+
+class IDelivery(Interface):
+    """
+    One message from a source. Exactly one of its three verbs is called, exactly once;
+    none of them raises, whatever has become of the connection it came by.
+    """
+
+    body: bytes = Attribute("UTF-8 JSON (protocol, section 2).")
+    routing_key: str = Attribute("The event's name where the body gives none.")
+    message_id: str | None = Attribute("The publisher's idempotency key.")
+    redelivered: bool = Attribute("Whether some consumer may have seen it before.")
+
+    def ack(position: Position | None) -> None:
+        """
+        It is in the log at C{position} (L{None}: ephemeral) and published to every instance.
+        """
+
+    def reject(reason: str) -> None:
+        """
+        It can never become an event: put it where a person will find it, with C{reason}.
+        """
+
+    def requeue() -> None:
+        """
+        It was not published and will not be by this instance: let another have it.
+        """
+
+
+class IEventReceiver(Interface):
+    """
+    Where a source puts what it took.
+    """
+
+    def delivered(delivery: IDelivery) -> None:
+        """
+        Take charge of one message. Never raises, never waits.
+        """
+
+
+class IReadiness(Interface):
+    """
+    Something the gateway depends on.
+    """
+
+    name: str = Attribute("Its key in /health: C{rabbitmq} or C{redis}.")
+
+    def status() -> dict[str, Any]:
+        """
+        JSON for C{/health}. C{status} is C{ok}; C{connecting} (not yet, or not again);
+        or C{none}: not configured, and so not missed. Beside C{connecting}, C{error} says
+        why in one sentence, with no password in it.
+        """
+
+
+class IEventSource(IReadiness):
+    """
+    Where events come from.
+    """
+
+    def start(receiver: IEventReceiver) -> None:
+        """
+        Begin to deliver, in order. Whatever is not there yet is waited for and retried;
+        this never raises for it.
+        """
+
+    def pause() -> Deferred[None]:
+        """
+        Take nothing more. Fires when no further message will be delivered; those delivered
+        can still be settled.
+        """
+
+    def stop() -> Deferred[None]:
+        """
+        Flush what was settled, give the rest back, disconnect. Fires when done, at most a
+        few seconds later; calling it twice is harmless.
+        """
+
+
+class IBusListener(Interface):
+    """
+    What an instance does with what it hears.
+    """
+
+    def heard(entry: Entry, fresh: bool) -> None:
+        """
+        The next event, in the log's order, each once. C{fresh} is false for those read from
+        the log at start, before this instance served anybody. Never raises.
+        """
+
+    def begun(position: Position, complete: bool) -> None:
+        """
+        The log is known from C{position} on, exclusive: what was before cannot be replayed.
+        Said at start, and again when the log was wiped or trimmed under us; then C{complete}
+        is false if entries may have existed that this instance never heard.
+        """
+
+
+class IEventBus(IReadiness):
+    """
+    The one ordered log that all instances share, and the channel that tells of it.
+    """
+
+    head: Position = Attribute("The newest position heard (L{ORIGIN} before any).")
+
+    def start(listener: IBusListener) -> None:
+        """
+        Begin to listen: first what the log holds, then what comes. Like
+        L{IEventSource.start}, never raises for what is not there yet.
+        """
+
+    def filled() -> Deferred[None]:
+        """
+        Fires once the listener has heard what the log held when this instance started.
+        """
+
+    def publish(events: Sequence[Event]) -> Deferred[list[Position | None]]:
+        """
+        Put C{events} in the log in this order, tell every instance, and answer with their
+        positions: L{None} for an ephemeral one, the first one's for one whose uid was
+        published before. Waits, without limit, for a bus that is away; only one call may be
+        outstanding, so that order and memory are the caller's to keep.
+
+        @raise Stopped: the bus was stopped first; the outcome is unknown.
+        """
+
+    def stop() -> Deferred[None]:
+        """
+        Disconnect. Outstanding publishes fail with L{Stopped}.
+        """
+
+
+class IRoster(Interface):
+    """
+    The instances of this cluster, a row of facts each.
+    """
+
+    def announce(row: dict[str, Any]) -> Deferred[None]:
+        """
+        Show C{row} (JSON; its C{instance} is the key) to the others for a few seconds.
+        Fires in any case.
+        """
+
+    def rows() -> Deferred[list[dict[str, Any]]]:
+        """
+        The rows announced lately, by all instances. Empty when nobody can be asked.
+        """
+
+
+class IAuthenticator(Interface):
+    """
+    Tells whom a token speaks for.
+    """
+
+    def authenticate(token: object) -> Deferred[Principal]:
+        """
+        @param token: what the client sent, of whatever JSON type.
+        @raise TokenRefused: always this, for anything that is not a valid token.
+        """
+
+
+class IGuildAuthority(Interface):
+    """
+    Tells which guilds a principal may see.
+    """
+
+    def allowed(principal: Principal, guilds: Sequence[str]) -> Deferred[Grant]:
+        """
+        Divide C{guilds} into granted and denied. Fails closed: what cannot be asked is
+        denied as C{unavailable}, so this never fails.
+        """
+
+
+class ISink(Interface):
+    """
+    One client's connection, seen from inside.
+    """
+
+    def send(frame: bytes) -> None:
+        """
+        Write one whole WebSocket frame. On a connection that is closing or over its bound
+        this does nothing but, in the second case, close it. Never raises.
+        """
+
+    def backlog() -> int:
+        """
+        Bytes accepted and not yet taken by the kernel.
+        """
+
+    def close(closing: Closing) -> None:
+        """
+        Close with this code, and abort when the close frame cannot leave. Idempotent.
+        """
+
+
+class IBroadcaster(Interface):
+    """
+    Writes one frame to many.
+    """
+
+    def broadcast(frame: bytes, sinks: Sequence[ISink]) -> None:
+        """
+        Write C{frame} to each, in order with all else written to them. One that fails or is
+        too slow harms no other. Never raises.
+        """
