@@ -7,7 +7,7 @@ depends on which broker or token library is in use.
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Mapping, Sequence
 
 
 class GatewayError(Exception):
@@ -27,6 +27,24 @@ class BadEnvelope(GatewayError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class BadEnvelopes(GatewayError):
+    """
+    Of several envelopes published together, some cannot become events.
+
+    @ivar reasons: by index in what was published.
+    """
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        super().__init__("; ".join(f"[{index}] {why}" for index, why in reasons.items()))
+        self.reasons = dict(reasons)
+
+
+class Busy(GatewayError):
+    """
+    Not now: too much is in hand, or what would be needed is away.
+    """
 
 
 class BadCommand(GatewayError):

@@ -222,3 +222,58 @@ class IBroadcaster(Interface):
         Write C{frame} to each, in order with all else written to them. One that fails or is
         too slow harms no other. Never raises.
         """
+
+
+class IOperations(Interface):
+    """
+    What an operator may ask of the gateway. HTTP puts it on the wire.
+    """
+
+    def health() -> dict[str, Any]:
+        """
+        The JSON of C{/health} (protocol, section 4).
+        """
+
+    def ready() -> tuple[bool, str]:
+        """
+        Whether a load balancer should send clients here, and why not.
+        """
+
+    def stats() -> Deferred[dict[str, Any]]:
+        """
+        The JSON of C{/stats}. Never fails.
+        """
+
+    def exposition() -> tuple[bytes, str]:
+        """
+        The metrics in Prometheus' format, and their content type.
+        """
+
+    def publish(bodies: Sequence[bytes]) -> Deferred[list[Position | None]]:
+        """
+        Publish event envelopes, all or none, in order. Fires with their positions.
+
+        @raise BadEnvelopes: some cannot become events; none was published.
+        @raise Busy: the bus is away or too much is in hand already; try later.
+        @raise Stopped: this instance is shutting down.
+        """
+
+    def user(user: str) -> Deferred[dict[str, Any]]:
+        """
+        The sessions of one user.
+        """
+
+    def guild(guild: str) -> Deferred[dict[str, Any]]:
+        """
+        The sessions subscribed to one guild.
+        """
+
+    def disconnect(user: str) -> Deferred[dict[str, Any]]:
+        """
+        Close every session of a user with 4022; the answer says how many.
+        """
+
+    def drain() -> None:
+        """
+        Begin to shut down in good order.
+        """
