@@ -1,0 +1,3 @@
+"""
+Tests of what touches nothing: C{trial tests.unit}.
+"""
