@@ -10,7 +10,7 @@ contract suite in C{tests/contracts} that carries the seam's name.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
@@ -204,6 +204,12 @@ class ISink(Interface):
     def backlog() -> int:
         """
         Bytes accepted and not yet taken by the kernel.
+        """
+
+    def pull(more: Callable[[], bool]) -> None:
+        """
+        Call C{more()} each time all that was sent has left for the kernel, until it answers
+        false or the connection ends. It may send.
         """
 
     def close(closing: Closing) -> None:
