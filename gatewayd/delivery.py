@@ -1,0 +1,257 @@
+"""
+What an instance does with what it hears: remember it, move the sessions it moves, and write
+it to those it is for.
+
+Everything here is synchronous. One entry is dealt with wholly before the next, and a client
+that returns is replayed to and let in between two of them: there is no moment at which an
+event could be missed or come twice.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from gatewayd import closing, frames
+from gatewayd.closing import Closing
+from gatewayd.history import History, Missed
+from gatewayd.interfaces import IBroadcaster, IBusListener, ISink
+from gatewayd.membership import Memberships, Movable
+from gatewayd.messages import Heartbeat
+from gatewayd.metrics import Metrics
+from gatewayd.model import ORIGIN, Entry, Position
+from gatewayd.registry import Registry
+
+REPLAY_BATCH = 500
+"""
+Events replayed to one client in one turn of the reactor, so that a thousand clients coming
+back at once do not make the others wait.
+"""
+
+
+class Listening(Movable, Protocol):
+    """
+    A session, as far as delivery is concerned.
+
+    @ivar since: milliseconds of the wall clock when it identified.
+    """
+
+    sink: ISink
+    since: int
+
+    def end(self, why: Closing) -> None:
+        """
+        Close it.
+        """
+
+
+@implementer(IBusListener)
+@define(eq=False)
+class Delivery:
+    """
+    The way of an event on this instance.
+
+    @ivar broken: how often entries may have been missed without a chance to read them.
+    """
+
+    clock: IReactorTime
+    wall: Callable[[], float]
+    history: History
+    registry: Registry[Listening]
+    memberships: Memberships[Listening]
+    broadcaster: IBroadcaster
+    metrics: Metrics
+    max_buffered: int
+    broken: int = 0
+    _behind: dict[Listening, _Replay] = field(factory=dict)
+    _heartbeat: tuple[Position, bytes] = (ORIGIN, frames.of_message(Heartbeat(str(ORIGIN))))
+
+    _log = Logger()
+
+    @property
+    def behind(self) -> int:
+        """
+        How many sessions are still being replayed to.
+        """
+        return len(self._behind)
+
+    # ------------------------------------------------------------ IBusListener
+
+    def heard(self, entry: Entry, fresh: bool) -> None:
+        """
+        See L{IBusListener.heard}.
+        """
+        try:
+            self._deliver(entry, fresh)
+        except Exception:
+            # An instance that stopped listening for one bad entry would fail all its clients.
+            self._log.failure("delivering {name} failed", name=entry.event.name)
+
+    def begun(self, position: Position, complete: bool) -> None:
+        """
+        See L{IBusListener.begun}.
+        """
+        if self.history.begun:
+            self._log.warn(
+                "the log was broken: it is known from {position} on, and what this instance "
+                "missed is {missed}",
+                position=str(position),
+                missed="nothing" if complete else "unknown",
+            )
+        self.history.begin(position)
+        for replay in list(self._behind.values()):
+            replay.session.end(closing.UPSTREAM)
+        if complete:
+            return
+        # These sessions were promised that nothing in the middle is left out.
+        self.broken += 1
+        for session in self.registry.members():
+            session.end(closing.UPSTREAM)
+
+    def _deliver(self, entry: Entry, fresh: bool) -> None:
+        event = entry.event
+        position = entry.position
+        now = self.clock.seconds()
+        if position is not None:
+            age = 0.0 if fresh else max(0.0, self.wall() - position.ms / 1000)
+            self.history.append(entry, now - age)
+        membership = event.membership
+        if membership is not None:
+            when = position.ms if position is not None else int(self.wall() * 1000)
+            self.memberships.before(membership, when)
+        members = self.registry.audience(event)
+        if members and not fresh and position is not None:
+            # Sessions that were let in while the log could not be reached have not had what
+            # was published since; what is older is not theirs.
+            members = [one for one in members if one.since <= position.ms]
+        if members:
+            frame = frames.of_event(entry)
+            self.broadcaster.broadcast(frame, [member.sink for member in members])
+            metrics = self.metrics
+            metrics.deliveries.inc(len(members))
+            metrics.delivered_bytes.inc(len(members) * len(frame))
+            if fresh and event.published:
+                metrics.latency.observe(max(0.0, self.wall() - event.published))
+        if fresh:
+            self.metrics.event(event.name)
+        if membership is not None:
+            self.memberships.after(membership, [*self._behind])
+
+    # ---------------------------------------------------------------- sessions
+
+    def heartbeat(self) -> bytes:
+        """
+        The frame of a heartbeat that tells how far the log has come.
+        """
+        head, frame = self._heartbeat
+        if head != self.history.head:
+            head = self.history.head
+            frame = frames.of_message(Heartbeat(str(head)))
+            self._heartbeat = (head, frame)
+        return frame
+
+    def missed(self, session: Listening, last: str) -> Missed:
+        """
+        What C{session}, subscribed to its guilds, has not had since the event id C{last}.
+        """
+        missed = self.history.missed(Position.parse(last), session.user, session.guilds)
+        return Missed(
+            recovered=missed.recovered,
+            entries=self._wanted(session, missed.entries),
+            resync=missed.resync,
+        )
+
+    def _wanted(self, session: Listening, serials: list[int]) -> list[int]:
+        interest = session.interest
+        if interest is None:
+            return serials
+        at = self.history.at
+        return [
+            serial
+            for serial in serials
+            if (entry := at(serial)) is not None and interest.wants(entry.event.name)
+        ]
+
+    def admit(self, session: Listening, missed: Missed | None) -> None:
+        """
+        Let C{session} hear events from now on, after those it missed.
+        """
+        if missed is None or not missed.entries:
+            self.registry.enter(session, session.guilds)
+            return
+        self.metrics.replayed.inc(len(missed.entries))
+        replay = _Replay(self, session, missed.entries, self.history.head)
+        self._behind[session] = replay
+        if replay.more():
+            session.sink.pull(replay.more)
+
+    def release(self, session: Listening) -> None:
+        """
+        Let C{session} hear nothing more.
+        """
+        self._behind.pop(session, None)
+        self.registry.leave(session)
+
+    def caught_up(self, session: Listening) -> None:
+        """
+        C{session} has had all that there is: it is live.
+        """
+        del self._behind[session]
+        self.registry.enter(session, session.guilds)
+
+
+class _Replay:
+    """
+    One client catching up, at the pace it reads.
+    """
+
+    __slots__ = ("_delivery", "_next", "_serials", "_upto", "session")
+
+    def __init__(
+        self, delivery: Delivery, session: Listening, serials: list[int], upto: Position
+    ) -> None:
+        self._delivery = delivery
+        self._serials = serials
+        self._next = 0
+        self._upto = upto
+        self.session = session
+
+    def more(self) -> bool:
+        """
+        Send on, as much as fits.
+
+        @return: whether there is more to come.
+        """
+        delivery, session = self._delivery, self.session
+        if session not in delivery._behind:
+            return False
+        history = delivery.history
+        sent = 0
+        while True:
+            if self._next == len(self._serials):
+                missed = history.missed(self._upto, session.user, session.guilds)
+                if not missed.recovered:
+                    break
+                self._upto = history.head
+                self._serials = delivery._wanted(session, missed.entries)
+                self._next = 0
+                if not self._serials:
+                    delivery.caught_up(session)
+                    return False
+            if sent >= REPLAY_BATCH or session.sink.backlog() * 2 > delivery.max_buffered:
+                return True
+            entry = history.at(self._serials[self._next])
+            if entry is None:
+                break
+            self._next += 1
+            # Asked again for each: the session may have lost a guild since it began.
+            if entry.event.audience.reaches(session.user, session.guilds):
+                session.sink.send(frames.of_event(entry))
+                sent += 1
+        # It reads more slowly than events leave the history.
+        session.end(closing.TOO_SLOW)
+        return False
