@@ -1,0 +1,3 @@
+"""
+What every implementation of a seam has to do, and the proof that the memory twins do it.
+"""
