@@ -1,0 +1,3 @@
+"""
+Where events come from: RabbitMQ, or this process itself.
+"""
