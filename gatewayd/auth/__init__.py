@@ -1,0 +1,3 @@
+"""
+Whom to believe, and what they may see.
+"""

@@ -1,0 +1,3 @@
+"""
+The WebSocket world. Autobahn has its home here.
+"""

@@ -1,0 +1,112 @@
+"""
+The door: what it takes to get a WebSocket here, and what all of them are held to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from autobahn.twisted.websocket import WebSocketServerFactory
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from gatewayd.connection import Commons
+from gatewayd.ws.handshake import Origins
+from gatewayd.ws.protocol import GatewayProtocol
+
+HANDSHAKE_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 4.0
+"""
+Seconds. Autobahn's timers cut to whole seconds, so its default of 1 may be next to nothing,
+and the client is reset before it can read why.
+"""
+RETRY_AFTER = 5
+
+
+@frozen
+class Door:
+    """
+    Limits on who may come in. Zero is no limit.
+    """
+
+    origins: Origins
+    max_message_bytes: int
+    max_buffered_bytes: int
+    max_connections: int
+    connections_per_address: int
+
+
+class GatewayFactory(WebSocketServerFactory):
+    """
+    Makes a L{GatewayProtocol} for each connection.
+
+    @ivar draining: nobody is let in any more.
+    """
+
+    protocol: Any = GatewayProtocol
+    noisy = False
+
+    def __init__(self, commons: Commons, door: Door, clock: IReactorTime) -> None:
+        super().__init__(reactor=clock)
+        self.commons = commons
+        self.door = door
+        self.clock = clock
+        self.draining = False
+        self.our_log = Logger(namespace="gatewayd.ws")
+        self._addresses: dict[str, int] = {}
+        self.setProtocolOptions(
+            versions=[13],
+            webStatus=False,
+            utf8validateIncoming=True,
+            maxFramePayloadSize=door.max_message_bytes,
+            maxMessagePayloadSize=door.max_message_bytes,
+            # Otherwise a protocol error ends in a bare TCP close and the client never learns
+            # its code.
+            failByDrop=False,
+            openHandshakeTimeout=HANDSHAKE_TIMEOUT,
+            closeHandshakeTimeout=CLOSE_TIMEOUT,
+            tcpNoDelay=True,
+            # Origins are checked in onConnect; Autobahn's own list compares with an explicit
+            # port, and any call to this method resets allowNullOrigin.
+            allowNullOrigin=True,
+            serveFlashSocketPolicy=False,
+        )
+        # It would tell the library's version to everybody.
+        self.server = None
+
+    def arrived(self, address: str) -> None:
+        """
+        A TCP connection came from C{address}.
+        """
+        self._addresses[address] = self._addresses.get(address, 0) + 1
+
+    def departed(self, address: str) -> None:
+        """
+        One from C{address} is gone.
+        """
+        left = self._addresses.get(address, 1) - 1
+        if left:
+            self._addresses[address] = left
+        else:
+            self._addresses.pop(address, None)
+
+    def refusal(self, origin: str | None, address: str) -> tuple[int, int | None] | None:
+        """
+        Why a handshake cannot go on.
+
+        @return: an HTTP status and a Retry-After in seconds, or L{None} to let it in.
+        """
+        door = self.door
+        if self.draining:
+            return 503, RETRY_AFTER
+        if not door.origins.allow(origin):
+            return 403, None
+        if door.max_connections and self.countConnections > door.max_connections:
+            return 429, RETRY_AFTER
+        if (
+            door.connections_per_address
+            and self._addresses.get(address, 0) > door.connections_per_address
+        ):
+            return 429, RETRY_AFTER
+        return None

@@ -1,0 +1,309 @@
+"""
+Autobahn's server protocol with a thin skin: bytes and closes go in and out, and everything
+that decides is in L{Connection}.
+
+Autobahn's class has 138 public names of its own; ours are kept to a few that begin with an
+underscore, and never C{log} or C{server}.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from twisted.internet.interfaces import IDelayedCall, IPullProducer
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from gatewayd import closing
+from gatewayd.closing import Closing
+from gatewayd.connection import Connection
+from gatewayd.interfaces import ISink
+from gatewayd.pacing import Pace
+from gatewayd.ws import handshake
+from gatewayd.ws.backlog import backlog
+
+if TYPE_CHECKING:
+    from gatewayd.ws.factory import GatewayFactory
+
+GRACE = 2.0
+"""
+Seconds for the close frame to leave and the client to answer, before the connection is
+aborted. Neither Twisted nor Autobahn ends a connection whose peer does not read: both wait
+for the buffer to drain.
+"""
+CONTROL_FRAMES_PER_MINUTE = 240
+EMPTY_FRAMES_PER_MINUTE = 1200
+
+_OPEN = WebSocketServerProtocol.STATE_OPEN
+_CONNECTING = WebSocketServerProtocol.STATE_CONNECTING
+
+
+@implementer(ISink)
+class GatewayProtocol(WebSocketServerProtocol):
+    """
+    One client's socket.
+    """
+
+    factory: GatewayFactory
+    transport: Any
+    _connection: Connection | None = None
+    _address = ""
+    _deaf = False
+    _abort: IDelayedCall | None = None
+    _puller: _Puller | None = None
+    _controls: Pace | None = None
+    _fragments: Pace | None = None
+
+    # ------------------------------------------------------------------ ISink
+
+    def send(self, frame: bytes) -> None:
+        """
+        See L{ISink.send}.
+        """
+        if self.state != _OPEN:
+            return
+        self.transport.write(frame)
+        if backlog(self.transport) > self.factory.door.max_buffered_bytes:
+            self._too_slow()
+
+    def backlog(self) -> int:
+        """
+        See L{ISink.backlog}.
+        """
+        return backlog(self.transport)
+
+    def pull(self, more: Callable[[], bool]) -> None:
+        """
+        See L{ISink.pull}.
+        """
+        if self.state == _OPEN and self._puller is None:
+            self._puller = _Puller(self, more)
+            self.transport.registerProducer(self._puller, False)
+
+    def close(self, closing: Closing) -> None:
+        """
+        See L{ISink.close}.
+        """
+        if self.state != _OPEN:
+            return
+        self.end_pull()
+        self.sendCloseFrame(closing.code, closing.reason.encode(), False)
+        self._deaf = closing.code in _DEAF
+        self._abort_soon()
+
+    def end_pull(self) -> None:
+        """
+        Let go of a producer, or the transport would never close.
+        """
+        if self._puller is not None:
+            self._puller = None
+            self.transport.unregisterProducer()
+
+    def _too_slow(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            self.factory.commons.metrics.slow.inc()
+            connection.end(closing.TOO_SLOW)
+
+    def _abort_soon(self) -> None:
+        if self._abort is None:
+            self._abort = self.factory.clock.callLater(GRACE, self._abort_now)
+
+    def _abort_now(self) -> None:
+        self._abort = None
+        self.transport.abortConnection()
+
+    # ------------------------------------------------------- called by Twisted
+
+    def connectionMade(self) -> None:
+        """
+        A TCP connection is there.
+        """
+        # A UNIX socket has no host: all of its clients share one address.
+        self._address = getattr(self.transport.getPeer(), "host", "") or "local"
+        self.factory.arrived(self._address)
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Bytes came.
+        """
+        if self._deaf:
+            return
+        if self.state == _CONNECTING and len(self.data) + len(data) > handshake.MAX_BYTES:
+            ended = (self.data + data).find(b"\r\n\r\n")
+            if not 0 <= ended <= handshake.MAX_BYTES:
+                self._refuse(431, None)
+                return
+        super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The TCP connection is gone.
+        """
+        if self._abort is not None:
+            self._abort.cancel()
+            self._abort = None
+        self._puller = None
+        super().connectionLost(reason)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._guard(connection.lost, _first(self.localCloseCode, self.remoteCloseCode))
+        self.factory.departed(self._address)
+        # Autobahn's Deferreds refer back to the connection; without this cycle it is freed
+        # at once, and not when the collector next comes by.
+        self.is_closed = self.is_open = None
+
+    # ------------------------------------------------------ called by Autobahn
+
+    def processHandshake(self) -> None:
+        """
+        The request may be there in full.
+        """
+        end = self.data.find(b"\r\n\r\n")
+        if end >= 0 and handshake.has_smuggled_lines(self.data[:end]):
+            self._refuse(400, None)
+        else:
+            super().processHandshake()
+
+    def onConnect(self, request: Any) -> None:
+        """
+        The request is a good one. This must stay synchronous: with a Deferred, Autobahn opens
+        connections that are long gone.
+        """
+        refused = self.factory.refusal(request.origin, self._address)
+        if refused is not None:
+            self._refuse(*refused)
+
+    def succeedHandshake(self, res: Any) -> None:
+        """
+        Answer the handshake, unless onConnect has refused it.
+        """
+        if self.state == _CONNECTING:
+            super().succeedHandshake(res)
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        """
+        The request is not a good one. Autobahn's words for it may hold the client's own; the
+        status says enough.
+        """
+        self._refuse(code, None)
+
+    def _refuse(self, status: int, retry_after: int | None) -> None:
+        self.factory.commons.metrics.refusals.labels(str(status)).inc()
+        self.transport.write(handshake.refusal(status, retry_after))
+        self.wasNotCleanReason = f"handshake refused with {status}"
+        self._deaf = True
+        self.dropConnection(abort=False)
+        # Over TLS a peer that does not answer would keep the connection for ever.
+        self._abort_soon()
+
+    def onOpen(self) -> None:
+        """
+        The handshake is done.
+        """
+        # What was needed for it is a third of what a connection keeps.
+        self.http_request_data = b""
+        self.http_headers = {}
+        # Autobahn would wait in vain for what a failing onOpen leaves open.
+        self._guard(self._opened)
+
+    def _opened(self) -> None:
+        self._connection = Connection(self.factory.commons, self, self._address)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """
+        One whole message.
+        """
+        if self._connection is not None and self.state == _OPEN:
+            self._guard(self._connection.received, payload, isBinary)
+
+    def onPing(self, payload: bytes) -> None:
+        """
+        A ping. They cost as much as messages and never reach C{onMessage}.
+        """
+        if self._controls is None:
+            self._controls = Pace(CONTROL_FRAMES_PER_MINUTE)
+        self._frame_counted(self._controls)
+        if self.state == _OPEN and self.backlog() < self.factory.door.max_buffered_bytes:
+            super().onPing(payload)
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """
+        A data frame. Only fragments are counted: a message in one frame is counted as such.
+        """
+        if not self.current_frame.fin or self.current_frame.opcode == 0:
+            if self._fragments is None:
+                self._fragments = Pace(EMPTY_FRAMES_PER_MINUTE)
+            self._frame_counted(self._fragments)
+        super().onMessageFrameBegin(length)
+
+    def _frame_counted(self, pace: Pace) -> None:
+        if not pace.take(self.factory.clock.seconds()) and self._connection is not None:
+            self.factory.commons.metrics.rate_limited.inc()
+            self._connection.end(closing.RATE_LIMITED)
+
+    def onCloseHandshakeTimeout(self) -> None:
+        """
+        The client did not answer our close frame.
+        """
+        self.closeHandshakeTimeoutCall = None
+        self.transport.abortConnection()
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """
+        End the TCP connection, for certain.
+        """
+        if self._puller is not None:
+            self.end_pull()
+        super().dropConnection(abort)
+        if not abort and self._abort is None and self.transport is not None:
+            self._abort_soon()
+
+    def _guard(self, call: Callable[..., None], *arguments: Any) -> None:
+        """
+        Autobahn drops the connection without a word when a callback raises, or worse, keeps
+        it. A fault of ours is closed as one.
+        """
+        try:
+            call(*arguments)
+        except Exception:
+            self.factory.our_log.failure("a connection failed")
+            self.close(closing.INTERNAL)
+
+
+def _first(*codes: int | None) -> int | None:
+    return next((code for code in codes if code is not None), None)
+
+
+_DEAF = frozenset({closing.RATE_LIMITED.code})
+"""
+After these closes nothing is read any more. One read of 64 KiB may hold nine thousand tiny
+frames, and parsing what a flooder sent before it saw the close would keep everybody waiting.
+"""
+
+
+@implementer(IPullProducer)
+class _Puller:
+    """
+    Asks for more whenever the transport has nothing left.
+    """
+
+    def __init__(self, protocol: GatewayProtocol, more: Callable[[], bool]) -> None:
+        self._protocol = protocol
+        self._more = more
+
+    def resumeProducing(self) -> None:
+        """
+        The transport's buffer is empty.
+        """
+        if self._protocol._puller is self and not self._more():
+            self._protocol.end_pull()
+
+    def stopProducing(self) -> None:
+        """
+        The connection is gone.
+        """
+        self._protocol._puller = None

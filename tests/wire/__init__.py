@@ -1,0 +1,3 @@
+"""
+Tests of the worlds over transports in memory: C{trial tests.wire}.
+"""
