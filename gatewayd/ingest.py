@@ -92,6 +92,14 @@ class Ingest:
             max_bytes=self.max_bytes,
         )
 
+    def check(self, body: bytes) -> None:
+        """
+        See whether C{body} can become an event by itself.
+
+        @raise BadEnvelope: it cannot.
+        """
+        envelope.decode(body, uid="", now=0.0, max_bytes=self.max_bytes)
+
     def idle(self) -> Deferred[None]:
         """
         Fires when all that was delivered is settled.

@@ -149,6 +149,24 @@ class IEventBus(IReadiness):
         """
 
 
+class IBackchannel(Interface):
+    """
+    What instances say to each other beside events. It is told once, to whoever is there.
+    """
+
+    told: Callable[[str, bytes], None] = Attribute(
+        "Takes the kind and the payload of whatever any instance tells, this one included."
+    )
+
+    def tell(kind: str, payload: bytes) -> Deferred[bool]:
+        """
+        Tell every instance, this one included.
+
+        @param kind: an identifier, in ASCII.
+        @return: whether it was told. Never fails.
+        """
+
+
 class IRoster(Interface):
     """
     The instances of this cluster, a row of facts each.

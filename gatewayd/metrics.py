@@ -43,7 +43,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+        self._process = ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         self._names: dict[str, Counter] = {}
@@ -149,6 +149,17 @@ def by_label(counter: Counter) -> dict[str, int]:
         for s in m.samples
         if _is_total(s.name)
     }
+
+
+def usage(metrics: Metrics) -> tuple[float, int]:
+    """
+    What this process has used: seconds of CPU, and bytes of memory that it occupies now.
+    """
+    found = {s.name: s.value for m in metrics._process.collect() for s in m.samples}
+    return (
+        found.get("process_cpu_seconds_total", 0.0),
+        int(found.get("process_resident_memory_bytes", 0)),
+    )
 
 
 def _is_total(name: str) -> bool:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from gatewayd.bus.follower import Nobody
 from gatewayd.errors import Stopped
-from gatewayd.interfaces import IBusListener, IEventBus, IRoster
+from gatewayd.interfaces import IBackchannel, IBusListener, IEventBus, IRoster
 from gatewayd.model import ORIGIN, Entry, Event, Position
 
 KEEP = 15.0
@@ -154,7 +154,7 @@ class MemoryLog:
             bus.told(kind, payload)
 
 
-@implementer(IEventBus)
+@implementer(IEventBus, IBackchannel)
 class MemoryBus:
     """
     One instance's side of a L{MemoryLog}.
@@ -238,7 +238,7 @@ class MemoryBus:
 
     def tell(self, kind: str, payload: bytes) -> Deferred[bool]:
         """
-        See L{gatewayd.bus.redis.RedisBus.tell}.
+        See L{IBackchannel.tell}.
         """
         self._log.tell(kind, payload)
         return succeed(True)

@@ -26,13 +26,13 @@ from gatewayd.bus.publisher import Publisher
 from gatewayd.bus.scripts import Keys
 from gatewayd.config.urls import RedisServer
 from gatewayd.errors import Stopped
-from gatewayd.interfaces import IBusListener, IEventBus
+from gatewayd.interfaces import IBackchannel, IBusListener, IEventBus
 from gatewayd.model import ORIGIN, Event, Position
 
 _T = TypeVar("_T")
 
 
-@implementer(IEventBus)
+@implementer(IEventBus, IBackchannel)
 class RedisBus:
     """
     The log and the channel that every instance shares, in Redis 6.2 or later.
@@ -177,11 +177,9 @@ class RedisBus:
 
     def tell(self, kind: str, payload: bytes) -> Deferred[bool]:
         """
-        Tell all instances, this one too, something that is no event. It is told once and
-        never again: who is not there now will not know.
+        See L{IBackchannel.tell}.
 
-        @param kind: an identifier, in ASCII; not C{log} or C{hello}.
-        @return: whether it was told.
+        @param kind: not C{log} or C{hello}, which are the bus's own.
         """
         return Deferred.fromCoroutine(self._tell(b"!%s\n%s" % (kind.encode("ascii"), payload)))
 

@@ -67,6 +67,23 @@ def endpoint(text: str) -> str:
     return text
 
 
+def with_backlog(text: str, backlog: int) -> str:
+    """
+    C{text} with room for so many connections that wait to be accepted, where it is of a kind
+    that has one and says nothing of it: Twisted's 50 is passed at once when everybody
+    reconnects.
+    """
+    positional, named = _split(text)
+    while positional and positional[0] == "haproxy":
+        positional.pop(0)
+    signature = _SIGNATURES.get(positional[0]) if positional else None
+    if signature is None or "backlog" not in signature.others or "backlog" in named:
+        return text
+    if len(positional) > 2 + signature.others.index("backlog"):
+        return text
+    return f"{text}:backlog={backlog}"
+
+
 def _check(
     kind: str, signature: _Signature, positional: list[str], named: Mapping[str, str]
 ) -> None:

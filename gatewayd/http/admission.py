@@ -68,13 +68,19 @@ class Admission:
         return MAX_BODY_BYTES
 
 
+_UNSAID = b"application/x-www-form-urlencoded"
+"""
+What curl and Python's urllib say of a body of which their user has said nothing.
+"""
+
+
 def check_json(headers: Headers) -> None:
     """
     @raise Problem: these headers announce a body that is something else than JSON.
     """
     for given in headers.getRawHeaders(b"Content-Type", []):
         media = given.partition(b";")[0].strip().lower()
-        if media != b"application/json" and not media.endswith(b"+json"):
+        if media not in (b"application/json", _UNSAID) and not media.endswith(b"+json"):
             raise Problem(
                 415,
                 "Events are published as application/json; "

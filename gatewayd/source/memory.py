@@ -5,7 +5,7 @@ Events from this very process: the embedded default, without a broker.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
@@ -69,7 +69,7 @@ class MemorySource:
         """
         if not self._open:
             return fail(Stopped("this gateway takes no events now"))
-        if len(self._in_hand) >= self._max_messages or self._bytes + len(body) > self._max_bytes:
+        if not self._room(1, len(body)):
             return fail(Busy("too many events wait to be published; try again in a moment"))
         delivery = MemoryDelivery(self, body, routing_key, message_id)
         self._in_hand[delivery] = None
@@ -77,6 +77,23 @@ class MemorySource:
         self._waiting.append(delivery)
         self._deliver()
         return delivery.outcome
+
+    def push_all(self, bodies: Sequence[bytes]) -> list[Deferred[Position | None]]:
+        """
+        Deliver several messages, one after the other; see L{push}.
+
+        @raise Busy: there is no room for all of them, and none is delivered.
+        """
+        weight = sum(map(len, bodies))
+        if not self._room(len(bodies), weight):
+            raise Busy("too many events wait to be published; try again in a moment")
+        return [self.push(body) for body in bodies]
+
+    def _room(self, messages: int, weight: int) -> bool:
+        return (
+            len(self._in_hand) + messages <= self._max_messages
+            and self._bytes + weight <= self._max_bytes
+        )
 
     def status(self) -> dict[str, Any]:
         """

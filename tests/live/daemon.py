@@ -24,7 +24,7 @@ from tests.live.processes import Child, free_port
 from tests.live.waiting import Late, eventually, reactor, within
 
 ROOT = Path(__file__).parents[2]
-ADMIN_TOKEN = "the token of the operator of these tests"
+ADMIN_TOKEN = "the-token-of-the-operator-of-these-tests"
 
 Sections = Mapping[str, Mapping[str, object]]
 

@@ -1,0 +1,438 @@
+"""
+The house put together: the one file that knows which part of which world is behind each seam.
+
+It is a L{MultiService}. Its children start and listen by themselves; that they stop in order,
+and not all at once, is L{Gateway.stopService}'s part.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from itertools import count
+from typing import Any, Callable
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from gatewayd import __version__
+from gatewayd import http as http_world
+from gatewayd.auth.claims import ClaimedGuilds
+from gatewayd.auth.tokens import TokenAuthenticator
+from gatewayd.beats import Beats
+from gatewayd.bus.link import endpoint_of
+from gatewayd.bus.memory import MemoryBus, MemoryLog, MemoryRoster
+from gatewayd.bus.redis import RedisBus
+from gatewayd.bus.roster import RedisRoster
+from gatewayd.bus.scripts import Keys
+from gatewayd.census import Census
+from gatewayd.config import Auth, Config
+from gatewayd.config.endpoints import with_backlog
+from gatewayd.connection import Commons, Terms
+from gatewayd.delivery import Delivery
+from gatewayd.drain import Drain
+from gatewayd.errors import GatewayError, Stopped
+from gatewayd.history import History
+from gatewayd.ingest import Ingest
+from gatewayd.interfaces import IEventBus, IEventReceiver, IEventSource, IRoster
+from gatewayd.membership import Memberships
+from gatewayd.metrics import Metrics
+from gatewayd.operations import Operations
+from gatewayd.registry import Registry
+from gatewayd.revocations import Revocations
+from gatewayd.source.amqp import RabbitSource
+from gatewayd.source.memory import MemorySource
+from gatewayd.timetable import Timetable
+from gatewayd.ws.broadcast import Broadcaster
+from gatewayd.ws.factory import Door, GatewayFactory
+from gatewayd.ws.handshake import Origins
+
+BACKLOG = 2048
+ANNOUNCE = 2
+"""
+Seconds between two showings of an instance's row.
+"""
+
+FILL_PATIENCE = 5.0
+"""
+Seconds that a returning client waits for the log to be read, before it is served without.
+"""
+
+FLUSH = 3.0
+"""
+Seconds for what was taken to be published and acked, at the end.
+"""
+
+
+class CannotListen(GatewayError):
+    """
+    An address is not to be had.
+    """
+
+
+class Listener(StreamServerEndpointService):
+    """
+    Listens by an endpoint string. Twisted's own logs a failure to listen and leaves the
+    daemon running without a listener.
+    """
+
+    def __init__(self, reactor: Any, description: str, key: str, factory: Any) -> None:
+        """
+        @param key: where the description is configured.
+        """
+        self._description = description
+        self._key = key
+        try:
+            endpoint = serverFromString(reactor, with_backlog(description, BACKLOG))
+        except Exception as error:
+            raise CannotListen(f"{key} = {description} is no endpoint: {error}") from None
+        super().__init__(endpoint, factory)
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen.
+
+        @raise CannotListen: somebody else does, or one may not.
+        """
+        self._raiseSynchronously = True
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            raise CannotListen(
+                f"cannot listen on {self._description}: {reason}. Stop what has it, or change "
+                f"{self._key} (or {_variable(self._key)})."
+            ) from None
+        except OSError as error:
+            raise CannotListen(
+                f"cannot listen on {self._description}: {error}. See {self._key}."
+            ) from None
+
+
+class Following(Service):
+    """
+    The bus: the publisher to Redis and the subscriber, or the log in memory.
+    """
+
+    def __init__(self, bus: IEventBus, delivery: Delivery) -> None:
+        self._bus = bus
+        self._delivery = delivery
+
+    def startService(self) -> None:
+        """
+        Begin to hear.
+        """
+        super().startService()
+        self._bus.start(self._delivery)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Hear nothing more, and publish nothing.
+        """
+        super().stopService()
+        return self._bus.stop()
+
+
+class Consuming(Service):
+    """
+    A source of events: the consumer of RabbitMQ, or what is given to this process by hand.
+    """
+
+    def __init__(self, source: IEventSource, receiver: IEventReceiver) -> None:
+        self._source = source
+        self._receiver = receiver
+
+    def startService(self) -> None:
+        """
+        Begin to take events.
+        """
+        super().startService()
+        self._source.start(self._receiver)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Take no more.
+        """
+        super().stopService()
+        return self._source.stop()
+
+
+class Gateway(MultiService):
+    """
+    One instance.
+
+    @ivar operations: what HTTP and the root ask of it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, config: Config, reactor: Any, leave: Callable[[], None]) -> None:
+        """
+        @param reactor: listens and connects; its clock times everything.
+        @param leave: stops the process in good order.
+        """
+        super().__init__()
+        self.config = config
+        self._clock: IReactorTime = reactor
+        self._stopping: Deferred[None] | None = None
+        self._ticks = 0
+        metrics = Metrics()
+        # Of connections, which are all that each of its users needs them to be.
+        census: Census[Any] = Census()
+        registry: Registry[Any] = Registry()
+        revocations = Revocations()
+        limits, gateway = config.limits, config.gateway
+        self.history = History(
+            window=config.history.window,
+            max_events=config.history.max_events,
+            max_bytes=config.history.max_bytes,
+        )
+        bus, self._roster = _bus(config, reactor, self.history)
+        self.bus: IEventBus = bus
+        self.delivery = Delivery(
+            clock=reactor,
+            wall=time.time,
+            history=self.history,
+            registry=registry,
+            memberships=Memberships(census, registry, revocations),
+            broadcaster=Broadcaster(),
+            metrics=metrics,
+            max_buffered=limits.max_buffered_bytes,
+        )
+        new_id = _ids()
+        self.ingest = Ingest(
+            bus=bus,
+            metrics=metrics,
+            wall=time.time,
+            new_uid=new_id,
+            ephemeral=frozenset(config.events.ephemeral),
+            max_bytes=limits.max_buffered_bytes // 2,
+        )
+        by_hand = MemorySource()
+        self.source: IEventSource = _rabbit(config, reactor) or by_hand
+        self._sources = [self.source] if self.source is by_hand else [by_hand, self.source]
+        self._timetable = Timetable()
+        self._beats = Beats(reactor, self._timetable, self._chores)
+        self._commons = Commons(
+            terms=_terms(config),
+            clock=reactor,
+            wall=time.time,
+            new_id=lambda: secrets.token_hex(16),
+            filled=self._filled,
+            census=census,
+            delivery=self.delivery,
+            revocations=revocations,
+            timetable=self._timetable,
+            metrics=metrics,
+            authenticator=_authenticator(config.auth),
+            authority=ClaimedGuilds(),
+            log=Logger(namespace="gatewayd.connection"),
+        )
+        self._factory = GatewayFactory(
+            self._commons,
+            Door(
+                origins=Origins(gateway.allowed_origins),
+                max_message_bytes=limits.max_message_bytes,
+                max_buffered_bytes=limits.max_buffered_bytes,
+                max_connections=limits.max_connections,
+                connections_per_address=limits.connections_per_address,
+            ),
+            reactor,
+        )
+        self.operations = Operations(
+            instance=gateway.instance,
+            version=__version__,
+            clock=reactor,
+            wall=time.time,
+            source=self.source,
+            bus=bus,
+            roster=self._roster,
+            census=census,
+            delivery=self.delivery,
+            ingest=self.ingest,
+            metrics=metrics,
+            push=by_hand.push_all,
+            leave=leave,
+            new_id=new_id,
+            channel=bus,
+        )
+        self._drain = Drain(
+            clock=reactor,
+            census=census,
+            drain_time=gateway.drain_time,
+            random=random.random,
+            shut=self._shut,
+        )
+        self._compose(
+            reactor,
+            http_world.build(
+                self.operations, admin_token=_revealed(config.http.admin_token), clock=reactor
+            ),
+        )
+
+    def _compose(self, reactor: Any, site: Any) -> None:
+        self._add("redis", Following(self.bus, self.delivery))
+        for source in self._sources:
+            self._add(
+                "rabbitmq" if source is self.source else "events", Consuming(source, self.ingest)
+            )
+        for where, factory, endpoints in (
+            ("gateway", self._factory, self.config.gateway.listen),
+            ("http", site, self.config.http.listen),
+        ):
+            for number, description in enumerate(endpoints):
+                listener = Listener(reactor, description, f"[{where}] listen", factory)
+                self._add(f"{where}-{number}" if number else where, listener)
+
+    def _add(self, name: str, service: Service) -> None:
+        service.setName(name)
+        service.setServiceParent(self)
+
+    # -------------------------------------------------------------------- life
+
+    def startService(self) -> None:
+        """
+        Begin to serve. What is not there yet, RabbitMQ or Redis, is waited for while clients
+        connect already.
+        """
+        self.operations.survey.start()
+        super().startService()
+        self.operations.serving = True
+        self._beats.start()
+        gateway = self.config.gateway
+        self._log.info(
+            "gatewayd {version}, instance {instance}: clients at {ws}, operators at {http}",
+            version=__version__,
+            instance=gateway.instance,
+            ws=", ".join(gateway.listen),
+            http=", ".join(self.config.http.listen),
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Drain, then stop: nobody new is let in, nothing more is consumed, every client is told
+        when to come back and closed within C{drain_time}; then what was taken is published
+        and acked, and the upstreams are left.
+        """
+        if self._stopping is None:
+            self._stopping = Deferred.fromCoroutine(self._stop())
+        return self._stopping
+
+    async def _stop(self) -> None:
+        self._drain.shut_door()
+        pausing = [source.pause() for source in self._sources]
+        try:
+            await self._drain.connections()
+            for paused in pausing:
+                await paused
+            await self.ingest.idle().addTimeout(FLUSH, self._clock, lambda *_: None)
+        except Exception:
+            self._log.failure("The drain was cut short")
+        self.ingest.stop()
+        for source in self._sources:
+            await source.stop()
+        self._beats.stop()
+        await MultiService.stopService(self)
+        self._log.info("stopped")
+
+    def _shut(self) -> None:
+        self._factory.draining = True
+        self.operations.draining = True
+
+    def _filled(self) -> Deferred[None]:
+        filled = self.bus.filled().addTimeout(FILL_PATIENCE, self._clock, lambda *_: None)
+        # The bus is being stopped; so will the client be.
+        return filled.addErrback(lambda why: why.trap(Stopped) and None)
+
+    def _chores(self, now: float) -> None:
+        self.history.expire(now)
+        self._ticks += 1
+        if self._ticks % ANNOUNCE == 0:
+            self.operations.announce()
+
+
+def _ids() -> Callable[[], str]:
+    """
+    Ids that no other process makes, for a tenth of what a random one costs.
+    """
+    nonce, numbers = secrets.token_hex(8), count(1)
+    return lambda: f"{nonce}-{next(numbers)}"
+
+
+def _bus(config: Config, reactor: Any, history: History) -> tuple[Any, IRoster]:
+    server = config.redis.server
+    dedup_window, most = config.redis.dedup_window, config.history.max_events
+    if server is None:
+        log = MemoryLog(reactor, time.time, dedup_window=dedup_window, max_length=most)
+        memory = MemoryBus(log)
+        memory.trim = lambda: history.floor
+        return memory, MemoryRoster(reactor)
+    keys = Keys(config.redis.channel, config.redis.cluster_keys)
+    bus = RedisBus(
+        reactor,
+        endpoint_of(reactor, server),
+        server,
+        keys,
+        instance=config.gateway.instance,
+        dedup_window=dedup_window,
+        max_length=most,
+    )
+    bus.trim = lambda: history.floor
+    return bus, RedisRoster(reactor, bus.commands, keys)
+
+
+def _rabbit(config: Config, reactor: Any) -> IEventSource | None:
+    rabbitmq = config.rabbitmq
+    url = _revealed(rabbitmq.url)
+    if url is None:
+        return None
+    return RabbitSource(
+        reactor,
+        url,
+        exchange=rabbitmq.exchange,
+        exchange_type=rabbitmq.exchange_type,
+        queue=rabbitmq.queue,
+        dead_letter_exchange=rabbitmq.dead_letter_exchange,
+        prefetch=rabbitmq.prefetch,
+        instance=config.gateway.instance,
+    )
+
+
+def _terms(config: Config) -> Terms:
+    gateway, limits = config.gateway, config.limits
+    return Terms(
+        instance=gateway.instance,
+        version=__version__,
+        heartbeat_interval=gateway.heartbeat_interval,
+        identify_timeout=gateway.identify_timeout,
+        expiry_warning=config.auth.expiry_warning,
+        leeway=config.auth.leeway,
+        messages_per_minute=limits.messages_per_minute,
+        max_guilds=limits.max_guilds,
+        connections_per_user=limits.connections_per_user,
+    )
+
+
+def _authenticator(auth: Auth) -> TokenAuthenticator:
+    return TokenAuthenticator(
+        _revealed(auth.secret) or auth.public_key or "",
+        auth.algorithms,
+        issuer=auth.issuer,
+        audience=auth.audience,
+        leeway=auth.leeway,
+    )
+
+
+def _revealed(secret: Any) -> str | None:
+    return None if secret is None else str(secret.get_secret_value())
+
+
+def _variable(key: str) -> str:
+    section, name = key.replace("[", "").split("] ")
+    return f"GATEWAY_{section}_{name}".upper()
