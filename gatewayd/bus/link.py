@@ -88,9 +88,12 @@ class Link(Generic[_C]):
         self._purpose = purpose
         self._client = re.sub(r"[^!-~]", "-", client)
         self._factory: Factory[_C] = Factory.forProtocol(build)
+        # It would tell of its start and its end at each attempt.
+        self._factory.noisy = False
         self._backoff = Backoff(INITIAL_DELAY, MAX_DELAY, random)
         self._waiting: list[Deferred[_C]] = []
         self._keeping: Deferred[None] | None = None
+        self._stopped = False
         self.connection: _C | None = None
         self.connects = 0
         self.outage = Outage()
@@ -105,6 +108,7 @@ class Link(Generic[_C]):
         """
         Disconnect for good.
         """
+        self._stopped = True
         keeping, self._keeping = self._keeping, None
         if keeping is not None:
             keeping.cancel()
@@ -154,6 +158,9 @@ class Link(Generic[_C]):
         except CancelledError:
             raise
         except Exception as error:
+            if self._stopped:
+                # An attempt to connect that is cancelled may end as one that failed.
+                raise CancelledError from None
             self.failed(sentence_of(error))
             return
         watch = LoopingCall(self._tick, connection)
@@ -189,9 +196,11 @@ class Link(Generic[_C]):
             await connection.ask("SELECT", server.database)
         try:
             await connection.ask("CLIENT", "SETNAME", self._client)
-        except Refused:
+        except Refused as error:
+            if error.kind == "NOAUTH":
+                # What we would ask next is, without a login, too long to be refused clearly.
+                raise
             # A courtesy to whoever reads CLIENT LIST; some logins may not.
-            pass
 
     def _up(self, connection: _C) -> None:
         self.connection = connection

@@ -137,9 +137,10 @@ class RabbitSource:
             "active": None if consumer is None or self._paused else consumer.active or None,
             "unacked": 0 if consumer is None else consumer.unsettled,
         }
-        error = "stopped" if self._stopped is not None else self._outage.error
-        if consumer is None and error is not None:
-            status["error"] = error
+        if self._stopped is not None:
+            status["error"] = "stopped"
+        elif consumer is None:
+            status["error"] = self._outage.error or "not connected yet"
         if self._paused:
             status["paused"] = True
         if self._dead_letters.blocked or (self._link is not None and self._link.blocked):

@@ -9,8 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 from pika import ConnectionParameters, PlainCredentials
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
 
 from gatewayd import __version__
@@ -21,6 +22,24 @@ HANDSHAKE = 10.0
 """
 Seconds for each step of connecting: name and TCP, then TLS and the AMQP handshake.
 """
+
+
+class _Once(Factory):
+    """
+    Gives an endpoint the protocol that there already is. Twisted's C{connectProtocol} does so
+    too, and logs two lines at each attempt.
+    """
+
+    noisy = False
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def buildProtocol(self, addr: object) -> Link:
+        """
+        The one.
+        """
+        return self._link
 
 
 class Broker:
@@ -63,7 +82,7 @@ class Broker:
         ready: Deferred[Any] = link.ready
         try:
             with explained(link):
-                await connectProtocol(self._endpoint(), link)
+                await self._endpoint().connect(_Once(link))
                 # pika starts no timer of its own before the handshake is over.
                 await ready.addTimeout(self._handshake, self.reactor)
         except BaseException:
