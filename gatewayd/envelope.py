@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from gatewayd.errors import BadEnvelope
-from gatewayd.model import Audience, Change, Event, Membership
+from gatewayd.model import Audience, Change, Event, Membership, Provenance
 
 Id = Annotated[str, Meta(min_length=1, max_length=64)] | int
 Ids = list[Id]
@@ -33,6 +33,9 @@ whoever can make it publish, speak to clients as the gateway.
 """
 
 _ABOUT_A_USER = frozenset({"guild.create", "user.update", "presence.update", "voice.server.update"})
+_MEMBERSHIPS = frozenset(
+    {"guild_member.add", "guild_member.remove", "guild.create", "guild.delete"}
+)
 
 
 class _Envelope(Struct):
@@ -81,6 +84,7 @@ def decode(
     now: float,
     ephemeral: frozenset[str] = frozenset(),
     max_bytes: int | None = None,
+    provenance: Provenance | None = None,
 ) -> Event:
     """
     Read one envelope.
@@ -90,6 +94,7 @@ def decode(
     @param now: seconds since the epoch.
     @param ephemeral: names of events that are never logged.
     @param max_bytes: the longest body taken; L{None} for any.
+    @param provenance: see L{Event.provenance}.
 
     @raise BadEnvelope: it cannot be decoded, or is for nobody.
     """
@@ -99,23 +104,22 @@ def decode(
     name = envelope.event or routing_key
     _check_name(name)
     data = bytes(envelope.data)
-    hints: _Hints | None = None
 
     guilds: Sequence[str] | None
     users: Sequence[str] | None
     guilds = _named(envelope.guildId, envelope.guild_id, envelope.guildIds, envelope.guild_ids)
     users = _named(envelope.userId, envelope.user_id, envelope.userIds, envelope.user_ids)
     excluded = _ids(envelope.excludeUserIds) + _ids(envelope.exclude_user_ids)
-    about_member = name.startswith("guild_member.")
-    about_user = about_member or name in _ABOUT_A_USER
-    of_guild = name.startswith("guild.")
+    about_user = name.startswith("guild_member.") or name in _ABOUT_A_USER
     unnamed = guilds is None and users is None
-    if unnamed or about_user or of_guild:
-        hints = _look_into(data)
-    data_guilds = _data_guilds(hints, of_guild) if hints is not None else ()
-    if unnamed and hints is not None:
+    # Read only where it is needed: where the envelope names the audience, a guildId of another
+    # kind in data is no fault.
+    guilds_from_data = unnamed or (guilds is None and name in _MEMBERSHIPS)
+    hints = _look_into(data) if guilds_from_data or about_user else _NO_HINTS
+    data_guilds = _data_guilds(hints, name.startswith("guild.")) if guilds_from_data else ()
+    if unnamed:
         guilds, users = _data_audience(hints, data_guilds)
-    subject = _subject(hints) if about_user and hints is not None else ()
+    subject = _subject(hints) if about_user else ()
 
     audience = Audience(
         guilds=_once(guilds or ()),
@@ -135,6 +139,7 @@ def decode(
         ephemeral=name in ephemeral,
         membership=_membership(name, audience.guilds or data_guilds, subject or audience.users),
         published=now,
+        provenance=provenance,
     )
 
 

@@ -12,7 +12,8 @@ the limit of the embedded source.
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Iterator
+from hashlib import blake2b
+from typing import Callable, Iterator, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -24,10 +25,14 @@ from gatewayd import envelope
 from gatewayd.errors import BadEnvelope, Stopped
 from gatewayd.interfaces import IDelivery, IEventBus, IEventReceiver
 from gatewayd.metrics import Metrics
-from gatewayd.model import Event
+from gatewayd.model import Event, Provenance
 
 BATCH = 256
 BATCH_BYTES = 1 << 20
+MAX_SETTLED = 2000
+"""
+Receipts that go with one batch; a script in Redis cannot unpack more than some eight thousand.
+"""
 
 
 @implementer(IEventReceiver)
@@ -51,6 +56,7 @@ class Ingest:
     _publishing: bool = False
     _stopped: bool = False
     _idle: list[Deferred[None]] = field(factory=list)
+    _confirmed: list[str] = field(factory=list)
 
     _log = Logger()
 
@@ -83,14 +89,28 @@ class Ingest:
 
         @raise BadEnvelope: it holds none.
         """
+        provenance = None
+        uid, receipt = delivery.message_id, delivery.receipt
+        if not uid and receipt and len(delivery.body) <= self.max_bytes:
+            uid, consumer = receipt, receipt.rpartition(":")[0]
+            key = delivery.routing_key.encode()
+            digest = blake2b(key + b"\0" + delivery.body, digest_size=16).hexdigest()
+            provenance = Provenance(consumer, digest, delivery.redelivered)
         return envelope.decode(
             delivery.body,
             routing_key=delivery.routing_key,
-            uid=delivery.message_id or self.new_uid(),
+            uid=uid or self.new_uid(),
             now=self.wall(),
             ephemeral=self.ephemeral,
             max_bytes=self.max_bytes,
+            provenance=provenance,
         )
+
+    def confirmed(self, receipts: Sequence[str]) -> None:
+        """
+        See L{IEventReceiver.confirmed}.
+        """
+        self._confirmed.extend(receipts)
 
     def check(self, body: bytes) -> None:
         """
@@ -129,8 +149,12 @@ class Ingest:
         try:
             while self._queue and not self._stopped:
                 batch = list(self._next_batch())
+                if not batch:
+                    continue
+                confirmed = self._confirmed[:MAX_SETTLED]
+                del self._confirmed[:MAX_SETTLED]
                 try:
-                    positions = await self.bus.publish([event for _, event in batch])
+                    positions = await self.bus.publish([event for _, event in batch], confirmed)
                 except Stopped:
                     # Not known to be published, so it is not acked: whoever gets it next
                     # publishes it with the same uid, and the log holds it once.
@@ -149,6 +173,9 @@ class Ingest:
             if not self._queue or taken > BATCH_BYTES:
                 return
             delivery, event = self._queue.popleft()
+            if not delivery.live:
+                # It comes again, to this consumer's successor, and behind what came before it.
+                continue
             taken += len(event.data)
             yield delivery, event
 

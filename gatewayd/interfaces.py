@@ -29,6 +29,14 @@ class IDelivery(Interface):
     routing_key: str = Attribute("The event's name where the body gives none.")
     message_id: str | None = Attribute("The publisher's idempotency key.")
     redelivered: bool = Attribute("Whether some consumer may have seen it before.")
+    receipt: str | None = Attribute(
+        "An id of this very delivery: its consumer's, which is like no other, a colon, and a "
+        "number. L{None} from a source that delivers nothing twice."
+    )
+    live: bool = Attribute(
+        "Whether it can still be settled. If not, it will be delivered again, and is not to be "
+        "published now."
+    )
 
     def ack(position: Position | None) -> None:
         """
@@ -54,6 +62,12 @@ class IEventReceiver(Interface):
     def delivered(delivery: IDelivery) -> None:
         """
         Take charge of one message. Never raises, never waits.
+        """
+
+    def confirmed(receipts: Sequence[str]) -> None:
+        """
+        The broker has been told that these are done, and has said that it knows: it will not
+        deliver them again.
         """
 
 
@@ -133,12 +147,20 @@ class IEventBus(IReadiness):
         Fires once the listener has heard what the log held when this instance started.
         """
 
-    def publish(events: Sequence[Event]) -> Deferred[list[Position | None]]:
+    def publish(
+        events: Sequence[Event], settled: Sequence[str] = ()
+    ) -> Deferred[list[Position | None]]:
         """
         Put C{events} in the log in this order, tell every instance, and answer with their
         positions: L{None} for an ephemeral one, the first one's for one whose uid was
         published before. Waits, without limit, for a bus that is away; only one call may be
         outstanding, so that order and memory are the caller's to keep.
+
+        An event with a L{provenance<gatewayd.model.Provenance>} is remembered until its uid is
+        C{settled}. One that is redelivered and equals one which a consumer before this one
+        left unsettled is that one, and not published again.
+
+        @param settled: uids of events that no broker will deliver again.
 
         @raise Stopped: the bus was stopped first; the outcome is unknown.
         """
@@ -213,10 +235,28 @@ class ISink(Interface):
     One client's connection, seen from inside.
     """
 
+    fd: int = Attribute(
+        "The file descriptor to which whole frames may be written now, past everything; -1 while "
+        "there is none: something waits to be sent, or is to be encrypted, or the end is near."
+    )
+    live: bool = Attribute(
+        "Whether broadcasts may be under way to it, behind which all else has to queue."
+    )
+
     def send(frame: bytes) -> None:
         """
-        Write one whole WebSocket frame. On a connection that is closing or over its bound
-        this does nothing but, in the second case, close it. Never raises.
+        Write one or more whole WebSocket frames. On a connection that is closing or over its
+        bound this does nothing but, in the second case, close it. Never raises.
+        """
+
+    def keep(rest: bytes) -> None:
+        """
+        Send C{rest}, which is what L{fd} did not take of what was written to it.
+        """
+
+    def say(frame: bytes) -> None:
+        """
+        Like L{send}, but behind all that is being broadcast to it.
         """
 
     def backlog() -> int:
@@ -241,10 +281,15 @@ class IBroadcaster(Interface):
     Writes one frame to many.
     """
 
-    def broadcast(frame: bytes, sinks: Sequence[ISink]) -> None:
+    def broadcast(frame: bytes, sinks: Sequence[ISink], published: float = 0.0) -> None:
         """
-        Write C{frame} to each, in order with all else written to them. One that fails or is
-        too slow harms no other. Never raises.
+        Write C{frame} to each, in order with all else that is broadcast or said to them, now or
+        as soon as the reactor has a turn for it. One that fails or is too slow harms no other.
+        Never raises.
+
+        @param sinks: each once. They are the broadcaster's to keep.
+        @param published: seconds since the epoch, to tell the time it took; 0 for what nobody
+            measures.
         """
 
 

@@ -96,6 +96,22 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
     users: tuple[str, ...] = ()
 
 
+class Provenance(msgspec.Struct, frozen=True):
+    """
+    Where an event came from whose publisher gave it no id, so that one which a broker delivers
+    again is not published again. A broker does so only to another consumer, after the first
+    one's end, and says that it does.
+
+    @ivar consumer: who was given it.
+    @ivar digest: of all that was given.
+    @ivar redelivered: some consumer was given it before.
+    """
+
+    consumer: str
+    digest: str
+    redelivered: bool
+
+
 class Event(msgspec.Struct, frozen=True):
     """
     One published event, on its way from a source to the bus.
@@ -106,6 +122,8 @@ class Event(msgspec.Struct, frozen=True):
         given when it was first seen, so that a retry after a lost answer is not a second event.
     @ivar ephemeral: it is never logged and carries no id.
     @ivar published: seconds since the epoch when this gateway took it from its source.
+    @ivar provenance: for a broker's event without a C{message_id}; it stays with the instance
+        that publishes.
     """
 
     name: str
@@ -115,6 +133,7 @@ class Event(msgspec.Struct, frozen=True):
     ephemeral: bool = False
     membership: Membership | None = None
     published: float = 0.0
+    provenance: Provenance | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):

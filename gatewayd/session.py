@@ -11,7 +11,8 @@ queues an input that arrives within another one only then, and an authority may 
 before its question has returned.
 
 A late answer never undoes a newer command: each question carries the number of its asking,
-and C{guild_unsubscribe} takes the number away.
+and C{guild_unsubscribe} takes the number away. Fresh tokens are asked about one after the
+other, and of those that wait only the newest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from automat import TypeMachineBuilder
 
 from gatewayd import closing, commands
 from gatewayd.closing import Closing
-from gatewayd.commands import Command, Credentials
+from gatewayd.commands import Command, Credentials, FreshToken
 from gatewayd.errors import BadCommand
 from gatewayd.messages import (
     Authenticated,
@@ -185,9 +186,14 @@ class Core:
     @ivar guilds: those it is subscribed to.
     @ivar asking: those being asked about, with the number of the asking.
     @ivar early: commands that came while C{identify} was being answered.
+    @ivar renewing: whether a fresh token is being asked about.
+    @ivar fresh: the one to ask about after it.
     """
 
-    __slots__ = ("asked", "asking", "early", "effects", "guilds", "max_guilds", "unknown")
+    __slots__ = (
+        *("asked", "asking", "early", "effects", "fresh", "guilds", "max_guilds"),
+        *("renewing", "unknown"),
+    )
 
     def __init__(self, effects: Effects, max_guilds: int) -> None:
         self.effects = effects
@@ -197,6 +203,8 @@ class Core:
         self.early: list[Command] | None = None
         self.asked = 0
         self.unknown = 0
+        self.renewing = False
+        self.fresh: FreshToken | None = None
 
 
 _builder = TypeMachineBuilder(Inputs, Core)
@@ -269,7 +277,9 @@ def _serve(inputs: Inputs, core: Core, command: Command) -> None:
         case commands.GuildUnsubscribe():
             _unsubscribe(core, command.data.guild)
         case commands.Authenticate():
-            core.effects.renew(command.data.token)
+            core.fresh = command.data
+            if not core.renewing:
+                _renew(core)
 
 
 def _subscribe(core: Core, guild: str) -> None:
@@ -300,6 +310,13 @@ def _unsubscribe(core: Core, guild: str) -> None:
     core.effects.send(GuildUnsubscribed(guild))
 
 
+def _renew(core: Core) -> None:
+    fresh, core.fresh = core.fresh, None
+    core.renewing = fresh is not None
+    if fresh is not None:
+        core.effects.renew(fresh.token)
+
+
 @_live.upon(Inputs.answered).loop()
 def _answered(inputs: Inputs, core: Core, guild: str, asked: int, grant: Grant) -> None:
     asking = core.asking or {}
@@ -316,6 +333,9 @@ def _answered(inputs: Inputs, core: Core, guild: str, asked: int, grant: Grant) 
 
 @_live.upon(Inputs.added).loop()
 def _added(inputs: Inputs, core: Core, guild: str) -> None:
+    # What was asked before is answered by this, whatever the authority says later.
+    if core.asking:
+        core.asking.pop(guild, None)
     # A membership that the platform itself announced is not the client's to be limited in.
     if guild not in core.guilds:
         core.guilds.add(guild)
@@ -339,11 +359,13 @@ def _renewed(inputs: Inputs, core: Core, principal: Principal, lost: tuple[str, 
     core.effects.send(Authenticated(int(principal.expires * 1000)))
     for guild in lost:
         inputs.removed(guild, "revoked")
+    _renew(core)
 
 
 @_live.upon(Inputs.not_renewed).loop()
 def _not_renewed(inputs: Inputs, core: Core, why: str) -> None:
     core.effects.send(Error("token_refused", why, event="authenticate"))
+    _renew(core)
 
 
 @_live.upon(Inputs.expiring).loop()

@@ -170,6 +170,10 @@ class Follower:
         self._looking = look.subscription != self._subscription
         self._torn = False
         self.length = opened.length
+        if self.log != opened.log and look.newest < self._newest <= opened.start:
+            # Heard of since we asked; the new log has to be told before we go over to it.
+            self._looking = True
+            return
         unheard = self._drop_foreign(look, opened.head)
         if not self.log:
             self.log = opened.log
@@ -180,6 +184,9 @@ class Follower:
             # Another instance had heard more of the log before this one than we have.
             self._before = opened.prior
             self._begin(self.last, False)
+        if opened.head != opened.start:
+            # It is a log's entry, and not merely where it began.
+            self.published(opened.head)
         self._end = opened.head
         self._cursor = self.last if self._begun else None
         if self._looking or self.live:
@@ -218,9 +225,14 @@ class Follower:
         if row.prev is None:
             self.foreign += 1
             return True
+        self._drain()
+        if row.prev > max(self.last, self._end):
+            # It follows what was not there when we looked: this may be another log by now.
+            self._looking = True
+            return False
         if not self._begun:
             self._begin(row.prev, True)
-        self._drain()
+            self._drain()
         if row.position <= self.last:
             return True
         if row.prev < self.last:
@@ -311,12 +323,24 @@ class Follower:
         self.breaks += 1
         self.live = False
         self._uids.broke(opened.start.ms)
-        if not self._begun or self.last >= opened.start:
-            # Nothing heard yet; or the pages of the stream have brought us into it already.
+        if not self._begun:
             return
-        complete = self.last >= opened.prior and not unheard
-        self._before = self.last if complete else opened.prior
-        self._begin(opened.start, complete)
+        if self.last >= opened.start:
+            # The pages of the stream have brought us into it already.
+            self._before = opened.start
+            return
+        unheard = (
+            unheard
+            or self._overflowed
+            or self.last < max(opened.prior, self._newest)
+            or any(
+                message.position is not None and self.last < message.position <= opened.start
+                for _, message in self._buffer
+            )
+        )
+        # Who was told that something is missing need not be told again, whatever it was.
+        self._before = opened.start if unheard else self.last
+        self._begin(opened.start, not unheard)
 
     def _lose(self, position: Position) -> None:
         """

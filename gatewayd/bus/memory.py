@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from gatewayd.bus.follower import Nobody
+from gatewayd.bus.unsettled import Unsettled
 from gatewayd.errors import Stopped
 from gatewayd.interfaces import IBackchannel, IBusListener, IEventBus, IRoster
 from gatewayd.model import ORIGIN, Entry, Event, Position
@@ -60,6 +61,7 @@ class MemoryLog:
         self._entries: deque[tuple[Position, Entry]] = deque()
         self._queue: deque[tuple[list[Entry], Deferred[None]]] = deque()
         self._telling = False
+        self._unsettled = Unsettled()
         self._buses: list[MemoryBus] = []
         self.head = self._floor = self._next(ORIGIN)
 
@@ -90,16 +92,21 @@ class MemoryLog:
         if bus in self._buses:
             self._buses.remove(bus)
 
-    def append(self, events: Sequence[Event]) -> Deferred[list[Position | None]]:
+    def append(
+        self, events: Sequence[Event], settled: Sequence[str] = ()
+    ) -> Deferred[list[Position | None]]:
         """
         See L{IEventBus.publish}.
         """
         now = self._clock.seconds()
         self._forget(now)
+        self._unsettled.settle(settled)
         entries: list[Entry] = []
         positions: list[Position | None] = []
         for event in events:
             seen = self.uids.get(event.uid)
+            if seen is None and self._unsettled.again(event):
+                seen = self.uids[event.uid] = (now + self._window, None)
             if seen is None:
                 position = None
                 if not event.ephemeral:
@@ -228,13 +235,15 @@ class MemoryBus:
         self._filling.append(filling)
         return filling
 
-    def publish(self, events: Sequence[Event]) -> Deferred[list[Position | None]]:
+    def publish(
+        self, events: Sequence[Event], settled: Sequence[str] = ()
+    ) -> Deferred[list[Position | None]]:
         """
         See L{IEventBus}.
         """
         if self._stopped:
             return fail(Stopped("the bus has been stopped"))
-        return self._log.append(events)
+        return self._log.append(events, settled)
 
     def tell(self, kind: str, payload: bytes) -> Deferred[bool]:
         """

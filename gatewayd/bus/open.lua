@@ -32,8 +32,14 @@ if name then
   -- to trim, must be found out before anything is half done.
   redis.call('PUBLISH', channel, '!hello ' .. name)
   local able = redis.pcall('XTRIM', log, 'MINID', '~', '0-0')
-  if type(able) == 'table' and able.err and string.find(able.err, 'syntax error', 1, true) then
-    return redis.error_reply('OLD this Redis is older than 6.2')
+  if type(able) == 'table' and able.err then
+    if string.find(able.err, 'syntax error', 1, true) then
+      return redis.error_reply('OLD this Redis is older than 6.2')
+    end
+    if string.find(able.err, 'WRONGTYPE', 1, true) then
+      -- It is somebody else's, and not ours to replace.
+      return able
+    end
   end
 end
 

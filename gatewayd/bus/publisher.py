@@ -70,7 +70,9 @@ class Publisher:
         self.outage = Outage()
         self.published = self.duplicates = 0
 
-    async def publish(self, events: Sequence[Event]) -> list[Position | None]:
+    async def publish(
+        self, events: Sequence[Event], settled: Sequence[str] = ()
+    ) -> list[Position | None]:
         """
         See L{gatewayd.interfaces.IEventBus.publish}.
         """
@@ -78,17 +80,26 @@ class Publisher:
         await self._turn.acquire()
         try:
             for batch in batches(events):
-                positions += await self._send(batch)
+                positions += await self._send(batch, settled)
+                settled = ()
         finally:
             self._turn.release()
         return positions
 
-    async def _send(self, batch: Sequence[Event]) -> list[Position | None]:
-        keys = [self._keys.log, self._keys.facts]
-        parts: list[bytes] = []
+    async def _send(self, batch: Sequence[Event], settled: Sequence[str]) -> list[Position | None]:
+        names = self._keys
+        keys = [names.log, names.facts, names.unsettled, names.inherited]
+        parts: list[bytes | str] = [*settled]
+        consumer = ""
         for event in batch:
-            keys.append(self._keys.seen(event.uid))
+            keys.append(names.seen(event.uid))
             parts += (b"1" if event.ephemeral else b"0", header_of(event), event.data)
+            if event.provenance is None:
+                parts.append("")
+            else:
+                consumer = event.provenance.consumer
+                mark = "R" if event.provenance.redelivered else "D"
+                parts.append(f"{mark}{event.provenance.digest}{event.uid}")
         while True:
             connection = await self._link.usable()
             try:
@@ -101,6 +112,8 @@ class Publisher:
                         self._follower.log,
                         str(self._trim()),
                         self._max_length,
+                        consumer,
+                        len(settled),
                         *parts,
                     ),
                 )

@@ -151,7 +151,9 @@ class RedisBus:
         """
         return self._following.filled()
 
-    def publish(self, events: Sequence[Event]) -> Deferred[list[Position | None]]:
+    def publish(
+        self, events: Sequence[Event], settled: Sequence[str] = ()
+    ) -> Deferred[list[Position | None]]:
         """
         See L{IEventBus}.
         """
@@ -159,13 +161,15 @@ class RedisBus:
             return fail(Stopped("the bus has been stopped"))
         if not events:
             return succeed([])
-        publishing = Deferred.fromCoroutine(self._publish(events))
+        publishing = Deferred.fromCoroutine(self._publish(events, settled))
         self._publishing.add(publishing)
         return publishing.addBoth(self._settled, publishing)
 
-    async def _publish(self, events: Sequence[Event]) -> list[Position | None]:
+    async def _publish(
+        self, events: Sequence[Event], settled: Sequence[str]
+    ) -> list[Position | None]:
         try:
-            return await self._publisher.publish(events)
+            return await self._publisher.publish(events, settled)
         except CancelledError:
             if self._stopped is None:
                 raise

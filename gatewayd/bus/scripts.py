@@ -46,6 +46,21 @@ class Keys:
         return f"{self._stem}:meta"
 
     @property
+    def unsettled(self) -> str:
+        """
+        What the present consumer published and its broker may deliver again (see
+        C{publish.lua}).
+        """
+        return f"{self._stem}:unsettled"
+
+    @property
+    def inherited(self) -> str:
+        """
+        What the consumers before it left so.
+        """
+        return f"{self._stem}:inherited"
+
+    @property
     def instances(self) -> str:
         """
         The rows of the roster.

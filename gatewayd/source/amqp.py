@@ -265,6 +265,7 @@ class RabbitSource:
             self.counts,
             self._instance,
             self._wall,
+            self._prefetch,
         )
         await consumer.begin(self._queue)
         return consumer

@@ -5,6 +5,7 @@ One consumer on one channel: what it hands on, and how the broker learns what be
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any, Callable
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -31,6 +32,11 @@ ACKS = 100
 Acknowledgements that are sent at once; fewer are sent in the next turn of the reactor.
 """
 
+CONFIRMING = 0.1
+"""
+Seconds from one time of making sure that the broker has the acknowledgements to the next.
+"""
+
 ANSWER = 2.0
 """
 Seconds for the broker to answer a cancel or close.
@@ -43,6 +49,7 @@ class Consumer:
 
     @ivar active: it has been given something: of several consumers of the queue, this is the
         one that gets it.
+    @ivar id: like no other consumer's.
     """
 
     log = Logger()
@@ -56,8 +63,10 @@ class Consumer:
         counts: Counts,
         instance: str,
         wall: Callable[[], float],
+        prefetch: int,
     ) -> None:
         self.active = False
+        self.id = token_hex(8)
         self._clock = clock
         self._channel = channel
         self._receiver = receiver
@@ -65,8 +74,11 @@ class Consumer:
         self._counts = counts
         self._instance = instance
         self._wall = wall
+        self._prefetch = prefetch
         self._acks = Acks()
         self._flush: IDelayedCall | None = None
+        self._sent: list[int] = []
+        self._confirming = False
         self._queue: Any = None
         self._tag = ""
         self._held = False
@@ -154,6 +166,28 @@ class Consumer:
         self._flush = None
         for ack in self._acks.flush():
             self._channel.tell("basic_ack", ack.tag, ack.multiple)
+        if self._sent and not self._confirming:
+            self._confirming = True
+            confirming = Deferred.fromCoroutine(self._confirm())
+            confirming.addErrback(lambda why: self.log.failure("Acks were not confirmed", why))
+
+    async def _confirm(self) -> None:
+        """
+        Make sure that the broker has the acknowledgements that were sent. AMQP confirms none;
+        but a channel's frames are dealt with in order, so the answer to a question says that
+        all before it has been.
+        """
+        try:
+            while self._sent and self.usable:
+                sent, self._sent = self._sent, []
+                await self._channel.call("basic_qos", prefetch_count=self._prefetch)
+                self._receiver.confirmed([f"{self.id}:{tag}" for tag in sent])
+                await deferLater(self._clock, CONFIRMING)
+        except LinkError:
+            # Then they may be delivered again, and are remembered for that.
+            pass
+        finally:
+            self._confirming = False
 
     # What a message asks for.
 
@@ -163,6 +197,7 @@ class Consumer:
         """
         if self.usable and self._acks.acked(tag):
             self._counts.acked += 1
+            self._sent.append(tag)
             self._settled()
 
     def rejected(self, message: RabbitDelivery) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Callable, Iterator
 from pika import frame
 from pika.adapters import twisted_connection
 from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
@@ -290,5 +291,8 @@ def explained(user: Link | Channel) -> Iterator[None]:
         yield
     except (CancelledError, LinkError):
         raise
+    except ConnectingCancelledError:
+        # An endpoint that is cancelled fails in a way of its own.
+        raise CancelledError from None
     except Exception as error:
         raise user.error(error) from None

@@ -160,6 +160,8 @@ class MemoryDelivery:
     """
 
     redelivered = False
+    receipt = None
+    live = True
 
     def __init__(
         self, source: MemorySource, body: bytes, routing_key: str, message_id: str | None

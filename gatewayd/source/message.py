@@ -40,7 +40,11 @@ MAX_REASON = 1000
 class Settling(Protocol):
     """
     What a message's verbs are carried out by: the consumer it came to.
+
+    @ivar id: like no other consumer's.
     """
+
+    id: str
 
     @property
     def usable(self) -> bool:
@@ -135,6 +139,20 @@ class RabbitDelivery:
         """
         if self._first():
             self._settling.requeued(self.tag)
+
+    @property
+    def receipt(self) -> str:
+        """
+        See L{IDelivery}.
+        """
+        return f"{self._settling.id}:{self.tag}"
+
+    @property
+    def live(self) -> bool:
+        """
+        See L{IDelivery}.
+        """
+        return self._settling.usable
 
     @property
     def wanted(self) -> bool:

@@ -24,6 +24,7 @@ from gatewayd.model import (
     Event,
     Membership,
     Position,
+    Provenance,
 )
 
 _numbers = count(1)
@@ -38,6 +39,13 @@ def event(name: str = "message.create", **facts: Any) -> Event:
     facts.setdefault("data", b'{"n": %d}' % number)
     facts.setdefault("uid", f"uid-{number}")
     return Event(name, **facts)
+
+
+def given(consumer: str, digest: str, *, again: bool = False) -> Event:
+    """
+    An event whose publisher gave it no id, as a consumer was given it.
+    """
+    return event(provenance=Provenance(consumer, digest.ljust(32, "."), again))
 
 
 def events(number: int, **facts: Any) -> list[Event]:
@@ -212,6 +220,52 @@ class EventBusContract:
         await two.publish([last])
         await at_one.has(3)
         assert at_one.events == [first, other, last]
+
+    async def test_what_a_consumer_left_unsettled_is_not_published_again(self) -> None:
+        """
+        Of what the next consumer is given again, that which was published is not published a
+        second time, be it by another instance; the rest is. Equal events count each.
+        """
+        one, at_one = await self.started()
+        two, _ = await self.started()
+        first = [given("c1", digest) for digest in "aabc"]
+        await one.publish(first)
+        again = [given("c2", digest, again=True) for digest in "aabcda"]
+        await two.publish(again[:1])
+        await two.publish(again[1:])
+        await two.publish([last := event()])
+        await at_one.has(7)
+        assert at_one.uids == [each.uid for each in (*first, *again[4:], last)]
+
+    async def test_what_was_settled_is_not_taken_for_another(self) -> None:
+        """
+        An event that no broker will deliver again does not stand for a later one that equals
+        it; nor does any, once the next consumer is given something new.
+        """
+        bus, hearer = await self.started()
+        first = [given("c1", digest) for digest in "xyz"]
+        await bus.publish(first)
+        settled = given("c1", "last")
+        await bus.publish([settled], [first[0].uid])
+        again = [given("c2", digest, again=digest != "new") for digest in ("x", "y", "new", "z")]
+        await bus.publish(again)
+        await hearer.has(7)
+        assert hearer.uids == [each.uid for each in (*first, settled, again[0], *again[2:])]
+
+    async def test_what_was_left_is_left_to_whoever_comes(self) -> None:
+        """
+        A consumer that ends before it has settled what it was given again leaves that, too;
+        and an event that it publishes a second time with the same uid is still one.
+        """
+        bus, hearer = await self.started()
+        [first] = [given("c1", "a")]
+        await bus.publish([first])
+        second = given("c2", "a", again=True)
+        await bus.publish([second])
+        await bus.publish([second])
+        await bus.publish([given("c3", "a", again=True), last := event()])
+        await hearer.has(2)
+        assert hearer.uids == [first.uid, last.uid]
 
     async def test_ephemeral_has_no_position_and_keeps_its_place(self) -> None:
         """

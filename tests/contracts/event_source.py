@@ -7,7 +7,7 @@ Each behaviour is a coroutine function that takes a L{Bench}; its docstring is t
 
 from __future__ import annotations
 
-from typing import Any, Callable, Coroutine, Protocol
+from typing import Any, Callable, Coroutine, Protocol, Sequence
 
 from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,9 +24,12 @@ HERE = Position(7, 0)
 class Recorder:
     """
     A receiver that settles nothing by itself.
+
+    @ivar receipts: those that were confirmed.
     """
 
     def __init__(self) -> None:
+        self.receipts: list[str] = []
         self._queue: DeferredQueue[Any] = DeferredQueue()
 
     def delivered(self, delivery: IDelivery) -> None:
@@ -34,6 +37,12 @@ class Recorder:
         Keep it for L{next}.
         """
         self._queue.put(delivery)
+
+    def confirmed(self, receipts: Sequence[str]) -> None:
+        """
+        See L{IEventReceiver.confirmed}.
+        """
+        self.receipts.extend(receipts)
 
     def next(self) -> Deferred[Any]:
         """
