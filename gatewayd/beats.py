@@ -26,11 +26,14 @@ Seconds. What is due together is done together: at ten thousand clients and a he
 class Beats:
     """
     Calls what a timetable holds when it is due, and C{chores} once a second.
+
+    @ivar ticked: called when all that was due at a time has been called.
     """
 
     clock: IReactorTime
     timetable: Timetable
     chores: Callable[[float], None]
+    ticked: Callable[[], None]
     _loops: list[LoopingCall] = field(factory=list)
 
     _log = Logger()
@@ -61,6 +64,7 @@ class Beats:
         now = self.clock.seconds()
         for due in self.timetable.take(now):
             self._guarded(partial(due, now))
+        self.ticked()
 
     def _guarded(self, call: Callable[[], None]) -> None:
         # One connection's fault must not stop everybody's heartbeats.

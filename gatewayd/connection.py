@@ -207,7 +207,7 @@ class Connection:
             self.end(closing.HEARTBEAT_MISSED)
             return
         self._unanswered = True
-        self.sink.send(self._commons.delivery.heartbeat())
+        self._commons.delivery.beat(self.sink)
         self._next_beat(now)
 
     def _next_beat(self, now: float) -> None:
@@ -242,7 +242,7 @@ class Connection:
         code = getattr(message, "code", None)
         if code is not None:
             self._commons.metrics.client_errors.labels(code).inc()
-        self.sink.send(frames.of_message(message))
+        self.sink.say(frames.of_message(message))
 
     def authenticate(self, credentials: Credentials) -> None:
         """

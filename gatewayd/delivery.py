@@ -68,6 +68,7 @@ class Delivery:
     max_buffered: int
     broken: int = 0
     _behind: dict[Listening, _Replay] = field(factory=dict)
+    _beating: list[ISink] = field(factory=list)
     _heartbeat: tuple[Position, bytes] = (ORIGIN, frames.of_message(Heartbeat(str(ORIGIN))))
 
     _log = Logger()
@@ -130,18 +131,39 @@ class Delivery:
             members = [one for one in members if one.since <= position.ms]
         if members:
             frame = frames.of_event(entry)
-            self.broadcaster.broadcast(frame, [member.sink for member in members])
+            sinks = [member.sink for member in members]
+            self.broadcaster.broadcast(frame, sinks, event.published if fresh else 0.0)
             metrics = self.metrics
             metrics.deliveries.inc(len(members))
             metrics.delivered_bytes.inc(len(members) * len(frame))
-            if fresh and event.published:
-                metrics.latency.observe(max(0.0, self.wall() - event.published))
         if fresh:
             self.metrics.event(event.name)
         if membership is not None:
             self.memberships.after(membership, [*self._behind])
 
+    def written(self, published: float) -> None:
+        """
+        An event has been written to everyone it is for.
+
+        @param published: when it was taken from its source.
+        """
+        self.metrics.latency.observe(max(0.0, self.wall() - published))
+
     # ---------------------------------------------------------------- sessions
+
+    def beat(self, sink: ISink) -> None:
+        """
+        Send a heartbeat, with those of all others that are due now.
+        """
+        self._beating.append(sink)
+
+    def beaten(self) -> None:
+        """
+        Those were all that are due now.
+        """
+        if self._beating:
+            sinks, self._beating = self._beating, []
+            self.broadcaster.broadcast(self.heartbeat(), sinks)
 
     def heartbeat(self) -> bytes:
         """
@@ -181,7 +203,7 @@ class Delivery:
         Let C{session} hear events from now on, after those it missed.
         """
         if missed is None or not missed.entries:
-            self.registry.enter(session, session.guilds)
+            self._enter(session)
             return
         self.metrics.replayed.inc(len(missed.entries))
         replay = _Replay(self, session, missed.entries, self.history.head)
@@ -201,7 +223,11 @@ class Delivery:
         C{session} has had all that there is: it is live.
         """
         del self._behind[session]
+        self._enter(session)
+
+    def _enter(self, session: Listening) -> None:
         self.registry.enter(session, session.guilds)
+        session.sink.live = True
 
 
 class _Replay:

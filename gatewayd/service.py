@@ -195,13 +195,14 @@ class Gateway(MultiService):
         )
         bus, self._roster = _bus(config, reactor, self.history)
         self.bus: IEventBus = bus
+        broadcaster = Broadcaster(reactor, lambda published: self.delivery.written(published))
         self.delivery = Delivery(
             clock=reactor,
             wall=time.time,
             history=self.history,
             registry=registry,
             memberships=Memberships(census, registry, revocations),
-            broadcaster=Broadcaster(),
+            broadcaster=broadcaster,
             metrics=metrics,
             max_buffered=limits.max_buffered_bytes,
         )
@@ -218,7 +219,7 @@ class Gateway(MultiService):
         self.source: IEventSource = _rabbit(config, reactor) or by_hand
         self._sources = [self.source] if self.source is by_hand else [by_hand, self.source]
         self._timetable = Timetable()
-        self._beats = Beats(reactor, self._timetable, self._chores)
+        self._beats = Beats(reactor, self._timetable, self._chores, self.delivery.beaten)
         self._commons = Commons(
             terms=_terms(config),
             clock=reactor,
@@ -240,10 +241,17 @@ class Gateway(MultiService):
                 origins=Origins(gateway.allowed_origins),
                 max_message_bytes=limits.max_message_bytes,
                 max_buffered_bytes=limits.max_buffered_bytes,
+                max_buffered_total=limits.max_buffered_total,
                 max_connections=limits.max_connections,
                 connections_per_address=limits.connections_per_address,
             ),
             reactor,
+            broadcaster,
+        )
+        metrics.gauge(
+            "buffered_bytes",
+            "Bytes that clients have not taken yet.",
+            self._factory.pressure.recount,
         )
         self.operations = Operations(
             instance=gateway.instance,

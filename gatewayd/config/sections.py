@@ -280,6 +280,12 @@ class Limits(_Frozen):
         ge=1,
         description="How much may wait for a slow client before it is closed with 4020.",
     )
+    max_buffered_total: Bytes = Field(
+        default=256 * 1024**2,
+        ge=1,
+        description="How much may wait for all slow clients together; beyond it those with most "
+        "are closed with 4020.",
+    )
     max_guilds: Whole = Field(
         default=200, ge=0, description="How many guilds one connection may be subscribed to."
     )

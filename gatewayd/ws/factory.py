@@ -12,7 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gatewayd.connection import Commons
+from gatewayd.ws.broadcast import Broadcaster
 from gatewayd.ws.handshake import Origins
+from gatewayd.ws.pressure import Pressure
 from gatewayd.ws.protocol import GatewayProtocol
 
 HANDSHAKE_TIMEOUT = 10.0
@@ -33,6 +35,7 @@ class Door:
     origins: Origins
     max_message_bytes: int
     max_buffered_bytes: int
+    max_buffered_total: int
     max_connections: int
     connections_per_address: int
 
@@ -42,14 +45,20 @@ class GatewayFactory(WebSocketServerFactory):
     Makes a L{GatewayProtocol} for each connection.
 
     @ivar draining: nobody is let in any more.
+    @ivar broadcaster: what writes to all of them.
+    @ivar pressure: what they have not taken yet, in all.
     """
 
     protocol: Any = GatewayProtocol
     noisy = False
 
-    def __init__(self, commons: Commons, door: Door, clock: IReactorTime) -> None:
+    def __init__(
+        self, commons: Commons, door: Door, clock: IReactorTime, broadcaster: Broadcaster
+    ) -> None:
         super().__init__(reactor=clock)
         self.commons = commons
+        self.broadcaster = broadcaster
+        self.pressure = Pressure(door.max_buffered_total)
         self.door = door
         self.clock = clock
         self.draining = False

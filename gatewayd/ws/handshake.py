@@ -15,10 +15,13 @@ Request line and headers together. Autobahn has no limit here and searches the w
 again for each chunk: 20 MB of headers cost it three seconds.
 """
 
-_FORBIDDEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]|\r(?!\n)|(?<!\r)\n")
+_FORBIDDEN = re.compile(
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]|\r(?!\n)|(?<!\r)\n|\r\n[^:\r]*[ \t]"
+)
 """
 Autobahn splits headers with C{str.splitlines}, which also splits at eight control characters
-and at lone CR and LF: a header within a header, past any proxy that filters by name.
+and at lone CR and LF, and it strips names, so that a folded line or C{Origin :} is a header to
+it: one within another, past any proxy that filters by name.
 """
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -26,7 +29,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 def has_smuggled_lines(request: bytes) -> bool:
     """
-    Whether a request holds what some parser might take for a line's end and CRLF is not.
+    Whether a request holds what some parser might take for a line's end and CRLF is not, or
+    white space before or in a header's name (RFC 9112, section 5).
     """
     return _FORBIDDEN.search(request) is not None
 
@@ -69,8 +73,10 @@ class Origins:
         """
         Whether a handshake with this C{Origin} header may go on. One without any is from no
         browser, and no page can make a browser leave it out.
+
+        @param origin: L{None} or empty, as Autobahn has it, where there is none.
         """
-        if self._any or origin is None:
+        if self._any or not origin:
             return True
         if origin == "null":
             return self._null

@@ -8,6 +8,7 @@ underscore, and never C{log} or C{server}.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Callable
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
@@ -22,7 +23,7 @@ from gatewayd.connection import Connection
 from gatewayd.interfaces import ISink
 from gatewayd.pacing import Pace
 from gatewayd.ws import handshake
-from gatewayd.ws.backlog import backlog
+from gatewayd.ws.backlog import backlog, plain_descriptor
 
 if TYPE_CHECKING:
     from gatewayd.ws.factory import GatewayFactory
@@ -58,15 +59,64 @@ class GatewayProtocol(WebSocketServerProtocol):
 
     # ------------------------------------------------------------------ ISink
 
+    fd = -1
+    live = False
+    _descriptor = -1
+
     def send(self, frame: bytes) -> None:
         """
         See L{ISink.send}.
         """
         if self.state != _OPEN:
             return
-        self.transport.write(frame)
+        if self.fd < 0:
+            if self._descriptor < 0 or backlog(self.transport):
+                self._queue(frame)
+                return
+            self.fd = self._descriptor
+        try:
+            taken = os.write(self.fd, frame)
+        except OSError:
+            # Full, or gone: in either case Twisted finds out.
+            taken = 0
+        if taken != len(frame):
+            self.keep(frame[taken:])
+
+    def keep(self, rest: bytes) -> None:
+        """
+        See L{ISink.keep}.
+        """
+        if self.state == _OPEN:
+            self._queue(rest)
+
+    def say(self, frame: bytes) -> None:
+        """
+        See L{ISink.say}.
+        """
+        broadcaster = self.factory.broadcaster
+        if self.live and broadcaster.busy:
+            broadcaster.broadcast(frame, (self,))
+        else:
+            self.send(frame)
+
+    def _queue(self, data: bytes) -> None:
+        """
+        Let Twisted send it, when the kernel has room.
+        """
+        self.fd = -1
+        self.transport.write(data)
         if backlog(self.transport) > self.factory.door.max_buffered_bytes:
-            self._too_slow()
+            self.overrun()
+        else:
+            self.factory.pressure.added(self, len(data))
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """
+        Whatever Autobahn itself has to say goes through Twisted's buffers, and so nothing may
+        be written past them.
+        """
+        self.fd = -1
+        super().sendData(data, sync, chopsize)
 
     def backlog(self) -> int:
         """
@@ -89,6 +139,7 @@ class GatewayProtocol(WebSocketServerProtocol):
         if self.state != _OPEN:
             return
         self.end_pull()
+        self._descriptor = -1
         self.sendCloseFrame(closing.code, closing.reason.encode(), False)
         self._deaf = closing.code in _DEAF
         self._abort_soon()
@@ -101,7 +152,10 @@ class GatewayProtocol(WebSocketServerProtocol):
             self._puller = None
             self.transport.unregisterProducer()
 
-    def _too_slow(self) -> None:
+    def overrun(self) -> None:
+        """
+        It has not taken what was sent to it: close it.
+        """
         connection = self._connection
         if connection is not None:
             self.factory.commons.metrics.slow.inc()
@@ -147,6 +201,9 @@ class GatewayProtocol(WebSocketServerProtocol):
             self._abort.cancel()
             self._abort = None
         self._puller = None
+        # The number may be another's by now.
+        self.fd = self._descriptor = -1
+        self.factory.pressure.gone(self)
         super().connectionLost(reason)
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -211,6 +268,7 @@ class GatewayProtocol(WebSocketServerProtocol):
         self._guard(self._opened)
 
     def _opened(self) -> None:
+        self._descriptor = plain_descriptor(self.transport)
         self._connection = Connection(self.factory.commons, self, self._address)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -258,6 +316,7 @@ class GatewayProtocol(WebSocketServerProtocol):
         """
         if self._puller is not None:
             self.end_pull()
+        self.fd = self._descriptor = -1
         super().dropConnection(abort)
         if not abort and self._abort is None and self.transport is not None:
             self._abort_soon()
