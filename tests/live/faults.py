@@ -148,12 +148,14 @@ class _Link:
     A client's connection to us and ours to the server.
 
     @ivar deaf: nothing that is said on it is passed on any more, closing it included.
+    @ivar unheard: nothing that its client says is.
     """
 
     def __init__(self, proxy: FaultProxy) -> None:
         self.proxy = proxy
         self.deaf = proxy.mode is Mode.SWALLOW
         self.stalled = proxy.mode is Mode.STALL
+        self.unheard = False
         self.near = _End(self)
         self.far = _End(self)
         self.dialling: Deferred[_End] | None = None
@@ -180,6 +182,8 @@ class _Link:
 
     def carry(self, end: _End, data: bytes) -> None:
         other = end.other
+        if self.unheard and end is self.near:
+            return
         if not self.deaf and other is not None:
             other.outgoing.put(self.proxy.lag, lambda: other.write(data))
 
@@ -273,6 +277,14 @@ class FaultProxy(Factory):
         for link in self.links:
             link.deaf = True
         self._become(Mode.SWALLOW)
+
+    def unhear(self) -> None:
+        """
+        Throw away whatever the clients of the present connections say from now on, and pass on
+        what the server says.
+        """
+        for link in self.links:
+            link.unheard = True
 
     def stall(self) -> None:
         """
