@@ -16,7 +16,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from gatewayd import closing, frames
+from gatewayd import canary, closing, frames
+from gatewayd.canary import Canary
 from gatewayd.closing import Closing
 from gatewayd.history import History, Missed
 from gatewayd.interfaces import IBroadcaster, IBusListener, ISink
@@ -65,6 +66,7 @@ class Delivery:
     memberships: Memberships[Listening]
     broadcaster: IBroadcaster
     metrics: Metrics
+    canary: Canary
     max_buffered: int
     broken: int = 0
     _behind: dict[Listening, _Replay] = field(factory=dict)
@@ -115,6 +117,9 @@ class Delivery:
 
     def _deliver(self, entry: Entry, fresh: bool) -> None:
         event = entry.event
+        if event.name == canary.NAME:
+            self.canary.heard(event)
+            return
         position = entry.position
         now = self.clock.seconds()
         if position is not None:

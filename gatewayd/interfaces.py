@@ -97,6 +97,15 @@ class IEventSource(IReadiness):
         this never raises for it.
         """
 
+    def post(body: bytes, key: str) -> Deferred[None]:
+        """
+        Publish a message where the microservices do, so that it will be delivered to some
+        instance, if it does not get lost.
+
+        @param key: its routing key.
+        @raise GatewayError: it was not taken.
+        """
+
     def pause() -> Deferred[None]:
         """
         Take nothing more. Fires when no further message will be delivered; those delivered

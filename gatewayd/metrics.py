@@ -65,6 +65,12 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
+        self.canary = Histogram(
+            "gatewayd_canary_delay_seconds",
+            "From publishing an event of our own to hearing it on the bus.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
         self.closes = Counter(
             "gatewayd_closes", "Connections closed, by close code.", ["code"], registry=registry
         )

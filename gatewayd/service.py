@@ -21,7 +21,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from gatewayd import __version__
+from gatewayd import __version__, canary
 from gatewayd import http as http_world
 from gatewayd.auth.claims import ClaimedGuilds
 from gatewayd.auth.tokens import TokenAuthenticator
@@ -31,6 +31,7 @@ from gatewayd.bus.memory import MemoryBus, MemoryLog, MemoryRoster
 from gatewayd.bus.redis import RedisBus
 from gatewayd.bus.roster import RedisRoster
 from gatewayd.bus.scripts import Keys
+from gatewayd.canary import Canary
 from gatewayd.census import Census
 from gatewayd.config import Auth, Config
 from gatewayd.config.endpoints import with_backlog
@@ -196,6 +197,10 @@ class Gateway(MultiService):
         bus, self._roster = _bus(config, reactor, self.history)
         self.bus: IEventBus = bus
         broadcaster = Broadcaster(reactor, lambda published: self.delivery.written(published))
+        by_hand = MemorySource()
+        self.source: IEventSource = _rabbit(config, reactor) or by_hand
+        self._sources = [self.source] if self.source is by_hand else [by_hand, self.source]
+        self._canary = Canary(gateway.instance, self.source, bus, reactor, metrics)
         self.delivery = Delivery(
             clock=reactor,
             wall=time.time,
@@ -204,6 +209,7 @@ class Gateway(MultiService):
             memberships=Memberships(census, registry, revocations),
             broadcaster=broadcaster,
             metrics=metrics,
+            canary=self._canary,
             max_buffered=limits.max_buffered_bytes,
         )
         new_id = _ids()
@@ -212,12 +218,9 @@ class Gateway(MultiService):
             metrics=metrics,
             wall=time.time,
             new_uid=new_id,
-            ephemeral=frozenset(config.events.ephemeral),
+            ephemeral=frozenset({*config.events.ephemeral, canary.NAME}),
             max_bytes=limits.max_buffered_bytes // 2,
         )
-        by_hand = MemorySource()
-        self.source: IEventSource = _rabbit(config, reactor) or by_hand
-        self._sources = [self.source] if self.source is by_hand else [by_hand, self.source]
         self._timetable = Timetable()
         self._beats = Beats(reactor, self._timetable, self._chores, self.delivery.beaten)
         self._commons = Commons(
@@ -260,6 +263,7 @@ class Gateway(MultiService):
             wall=time.time,
             source=self.source,
             bus=bus,
+            canary=self._canary,
             roster=self._roster,
             census=census,
             delivery=self.delivery,
@@ -313,6 +317,7 @@ class Gateway(MultiService):
         super().startService()
         self.operations.serving = True
         self._beats.start()
+        self._canary.start()
         gateway = self.config.gateway
         self._log.info(
             "gatewayd {version}, instance {instance}: clients at {ws}, operators at {http}",
@@ -334,6 +339,7 @@ class Gateway(MultiService):
 
     async def _stop(self) -> None:
         self._drain.shut_door()
+        self._canary.stop()
         pausing = [source.pause() for source in self._sources]
         try:
             await self._drain.connections()

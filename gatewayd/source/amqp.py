@@ -8,7 +8,7 @@ import random as _random
 import time
 from typing import Any, Callable
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -20,8 +20,9 @@ from gatewayd.source.broker import HANDSHAKE, Broker
 from gatewayd.source.consumer import Consumer
 from gatewayd.source.counts import Counts
 from gatewayd.source.deadletters import DeadLetters
-from gatewayd.source.link import Link, LinkError
+from gatewayd.source.link import Channel, Link, LinkError
 from gatewayd.source.once import Once
+from gatewayd.source.post import Post
 
 INITIAL_WAIT = 0.2
 MAXIMUM_WAIT = 10.0
@@ -38,6 +39,12 @@ accepts us and dies of it would be asked without a pause.
 SETTING_UP = 10.0
 """
 Seconds for all declarations.
+"""
+
+RENEWAL = 30.0
+"""
+Seconds from one time of declaring exchange and binding to the next. When they are deleted the
+broker tells nobody, and what is published then is lost.
 """
 
 HANDOVER = 1.0
@@ -79,6 +86,7 @@ class RabbitSource:
         random: Callable[[], float] = _random.random,
         wall: Callable[[], float] = time.time,
         handshake: float = HANDSHAKE,
+        renewal: float = RENEWAL,
     ) -> None:
         """
         @param reactor: provides L{IReactorTime}, L{IReactorTCP} and a name resolver.
@@ -89,6 +97,7 @@ class RabbitSource:
         @param random: a number in [0, 1), to spread reconnects.
         @param wall: seconds since the epoch, for the dead letters.
         @param handshake: seconds for each step of connecting.
+        @param renewal: seconds between declarations of the exchange and the binding.
         """
         self.counts = Counts()
         self._reactor = reactor
@@ -97,6 +106,7 @@ class RabbitSource:
         self._exchange_type = exchange_type
         self._queue = queue
         self._prefetch = prefetch
+        self._renewal = renewal
         self._instance = instance
         self._wall = wall
         self._backoff = Backoff(INITIAL_WAIT, MAXIMUM_WAIT, random)
@@ -106,6 +116,7 @@ class RabbitSource:
             dead_letter_exchange,
             Backoff(INITIAL_WAIT, MAXIMUM_WAIT, random),
         )
+        self._post = Post(self._broker, exchange)
         self._receiver: IEventReceiver | None = None
         self._supervision: Deferred[None] | None = None
         self._link: Link | None = None
@@ -151,6 +162,14 @@ class RabbitSource:
             status["dead_letters_error"] = self._dead_letters.outage.error
         return status
 
+    def post(self, body: bytes, key: str) -> Deferred[None]:
+        """
+        See L{IEventSource.post}.
+        """
+        if self._consumer is None:
+            return fail(LinkError("RabbitMQ is away"))
+        return Deferred.fromCoroutine(self._post.send(body, key))
+
     def pause(self) -> Deferred[None]:
         """
         See L{IEventSource.pause}.
@@ -182,6 +201,7 @@ class RabbitSource:
             if self._link is not None:
                 await self._link.part(PARTING)
             await self._dead_letters.stop()
+            self._post.close()
             if self._supervision is not None:
                 self._supervision.cancel()
         finally:
@@ -211,13 +231,18 @@ class RabbitSource:
         link = await self._broker.connect("events")
         self._link = link
         try:
-            consumer = await self._set_up(link, receiver)
+            channel, consumer = await self._set_up(link, receiver)
             self._consumer = consumer
             self._begun()
             running = Deferred.fromCoroutine(consumer.run())
             # Should pika fail to tell the consumer of it, the loss still ends it.
             link.lost.wait().addCallback(lambda _: running.cancel())
-            await running
+            renewing = Deferred.fromCoroutine(self._renew(channel))
+            renewing.addErrback(lambda why: why.trap(CancelledError, LinkError) and None)
+            try:
+                await running
+            finally:
+                renewing.cancel()
         except CancelledError:
             if not link.lost.happened:
                 raise
@@ -232,30 +257,22 @@ class RabbitSource:
             self._link = None
             link.abort()
 
-    async def _set_up(self, link: Link, receiver: IEventReceiver) -> Consumer:
+    async def _set_up(self, link: Link, receiver: IEventReceiver) -> tuple[Channel, Consumer]:
         setting_up = Deferred.fromCoroutine(self._declare(link, receiver))
         try:
             return await setting_up.addTimeout(SETTING_UP, self._reactor)
         except TimedOut as error:
             raise link.error(error) from None
 
-    async def _declare(self, link: Link, receiver: IEventReceiver) -> Consumer:
+    async def _declare(self, link: Link, receiver: IEventReceiver) -> tuple[Channel, Consumer]:
         channel = await link.open()
-        await channel.call(
-            "exchange_declare",
-            exchange=self._exchange,
-            exchange_type=self._exchange_type,
-            durable=True,
-        )
         await channel.call(
             "queue_declare",
             queue=self._queue,
             durable=True,
             arguments={"x-single-active-consumer": True},
         )
-        await channel.call(
-            "queue_bind", queue=self._queue, exchange=self._exchange, routing_key="#"
-        )
+        await self._bind(channel)
         await channel.call("basic_qos", prefetch_count=self._prefetch)
         consumer = Consumer(
             self._reactor,
@@ -268,7 +285,28 @@ class RabbitSource:
             self._prefetch,
         )
         await consumer.begin(self._queue)
-        return consumer
+        return channel, consumer
+
+    async def _bind(self, channel: Channel) -> None:
+        await channel.call(
+            "exchange_declare",
+            exchange=self._exchange,
+            exchange_type=self._exchange_type,
+            durable=True,
+        )
+        await channel.call(
+            "queue_bind", queue=self._queue, exchange=self._exchange, routing_key="#"
+        )
+
+    async def _renew(self, channel: Channel) -> None:
+        """
+        Bind again and again. Where that is refused it ends the channel, and so the consuming.
+        """
+        while True:
+            await deferLater(self._reactor, self._renewal)
+            if self._paused:
+                return
+            await self._bind(channel)
 
     def _begun(self) -> None:
         self.counts.connects += 1

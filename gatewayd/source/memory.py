@@ -95,6 +95,12 @@ class MemorySource:
             and self._bytes + weight <= self._max_bytes
         )
 
+    def post(self, body: bytes, key: str) -> Deferred[None]:
+        """
+        See L{IEventSource.post}.
+        """
+        return self.push(body, key).addCallback(lambda _: None)
+
     def status(self) -> dict[str, Any]:
         """
         See L{IReadiness.status}: there is no broker, and so none is missed.

@@ -77,3 +77,22 @@ async def test_both_are_lost_and_found(
     await service.publish("message.create", {"n": 1}, guildId="g1")
     # The new Redis has another log, of which nothing can have been missed.
     assert (await client.expect("message.create")).data == {"n": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_health_goes_by_what_arrives(
+    gateway: Fleet, rabbitmq: RabbitMQ, redis: Redis, publisher: NewPublisher
+) -> None:
+    """
+    A queue that lost its binding looks well from every socket, and nothing arrives: that is
+    told, and so is the end of it.
+    """
+    one = await gateway(rabbitmq=rabbitmq, redis=redis)
+    channel = (await publisher(rabbitmq)).connection.channel
+    await channel.queue_unbind("gateway", "discord_events", "#")
+    health = await has_status(one, "degraded", 40)
+    assert health["rabbitmq"]["status"] == health["redis"]["status"] == "ok"
+    assert "no event has come through" in health["canary"]["error"]
+    assert (await one.request("GET", "/health/ready")).status == 503
+    await channel.queue_bind("gateway", "discord_events", "#")
+    await has_status(one, "ok", 20)
