@@ -266,6 +266,7 @@ class Connection:
         grant = await self._allowed(principal, credentials.guilds)
         if credentials.last is not None:
             await commons.filled()
+            await commons.delivery.reached(credentials.last)
         # Asked last, with nothing awaited after it: whoever was removed meanwhile is out.
         self._session.accepted(credentials, principal, self._standing(principal, grant))
 

@@ -9,9 +9,11 @@ event could be missed or come twice.
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
 from typing import Callable, Protocol
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -31,6 +33,12 @@ REPLAY_BATCH = 500
 """
 Events replayed to one client in one turn of the reactor, so that a thousand clients coming
 back at once do not make the others wait.
+"""
+
+
+AHEAD_PATIENCE = 3.0
+"""
+Seconds that a client waits whose last event has not come here yet.
 """
 
 
@@ -71,6 +79,8 @@ class Delivery:
     broken: int = 0
     _behind: dict[Listening, _Replay] = field(factory=dict)
     _beating: list[ISink] = field(factory=list)
+    _ahead: list[tuple[Position, int, Deferred[None]]] = field(factory=list)
+    _asked: int = 0
     _heartbeat: tuple[Position, bytes] = (ORIGIN, frames.of_message(Heartbeat(str(ORIGIN))))
 
     _log = Logger()
@@ -145,6 +155,8 @@ class Delivery:
             self.metrics.event(event.name)
         if membership is not None:
             self.memberships.after(membership, [*self._behind])
+        while self._ahead and self._ahead[0][0] <= self.history.head:
+            heappop(self._ahead)[2].callback(None)
 
     def written(self, published: float) -> None:
         """
@@ -180,6 +192,25 @@ class Delivery:
             frame = frames.of_message(Heartbeat(str(head)))
             self._heartbeat = (head, frame)
         return frame
+
+    def reached(self, last: str) -> Deferred[None]:
+        """
+        Wait until this instance has heard the event C{last}, which a client has from another
+        that was a little quicker. Fires after a few seconds in any case: then it is no event of
+        this log, or cannot be known to be.
+        """
+        position = Position.parse(last)
+        if position is None or position <= self.history.head:
+            return succeed(None)
+
+        def given_up(_: object) -> None:
+            self._ahead = [each for each in self._ahead if each[2] is not waiting]
+            heapify(self._ahead)
+
+        waiting: Deferred[None] = Deferred(given_up)
+        self._asked += 1
+        heappush(self._ahead, (position, self._asked, waiting))
+        return waiting.addTimeout(AHEAD_PATIENCE, self.clock, lambda *_: None)
 
     def missed(self, session: Listening, last: str) -> Missed:
         """
