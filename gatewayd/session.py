@@ -41,7 +41,7 @@ MAX_UNKNOWN = 10
 Unknown events a client may send before it is taken for something else than a client (4001).
 """
 
-MAX_EARLY = 32
+MAX_EARLY = 120
 """
 Commands kept while C{identify} is being answered.
 """
