@@ -68,6 +68,12 @@ class Census(Generic[R]):
             if not sessions:
                 del self._by_user[one.user]
 
+    def count_of(self, user: str) -> int:
+        """
+        How many identified connections a user has.
+        """
+        return len(self._by_user.get(user, ()))
+
     def of_user(self, user: str) -> list[R]:
         """
         The identified connections of a user, oldest first.

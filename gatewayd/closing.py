@@ -38,6 +38,7 @@ class Closing(NamedTuple):
 
 
 GOING_AWAY = Closing(1001, "shutting down", ComeBack.RESUME)
+BAD_UTF8 = Closing(1007, "not UTF-8", ComeBack.NO)
 TOO_BIG = Closing(1009, "message too big", ComeBack.YES)
 INTERNAL = Closing(4000, "internal error", ComeBack.RESUME)
 UPSTREAM = Closing(4000, "events may have been missed", ComeBack.RESUME)
@@ -56,6 +57,7 @@ TOO_MANY_CONNECTIONS = Closing(4023, "too many connections", ComeBack.LATER)
 
 TABLE: tuple[Closing, ...] = (
     GOING_AWAY,
+    BAD_UTF8,
     TOO_BIG,
     INTERNAL,
     UNKNOWN_EVENTS,

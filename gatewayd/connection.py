@@ -154,7 +154,11 @@ class Connection:
             self.end(closing.because(closing.NOT_JSON, "binary"))
             return
         try:
+            # What a decoder skips, it does not look at.
+            payload.decode()
             command = commands.decode(payload)
+        except UnicodeDecodeError:
+            self.end(closing.BAD_UTF8)
         except NotJSON:
             self.end(closing.NOT_JSON)
         except BadCommand as error:
@@ -207,7 +211,7 @@ class Connection:
             self.end(closing.HEARTBEAT_MISSED)
             return
         self._unanswered = True
-        self._commons.delivery.beat(self.sink)
+        self._commons.delivery.beat(self)
         self._next_beat(now)
 
     def _next_beat(self, now: float) -> None:
@@ -259,16 +263,23 @@ class Connection:
         except TokenRefused as error:
             self._session.refused(closing.because(closing.TOKEN_REFUSED, error.reason))
             return
-        limit = commons.terms.connections_per_user
-        if limit and len(commons.census.of_user(principal.user)) >= limit:
+        if self._crowded(principal):
             self._session.refused(closing.TOO_MANY_CONNECTIONS)
             return
         grant = await self._allowed(principal, credentials.guilds)
         if credentials.last is not None:
             await commons.filled()
             await commons.delivery.reached(credentials.last)
-        # Asked last, with nothing awaited after it: whoever was removed meanwhile is out.
+        # Asked last, with nothing awaited after it: whoever was removed meanwhile is out, and
+        # of several who came at once no more than there is room for are in.
+        if self._crowded(principal):
+            self._session.refused(closing.TOO_MANY_CONNECTIONS)
+            return
         self._session.accepted(credentials, principal, self._standing(principal, grant))
+
+    def _crowded(self, principal: Principal) -> bool:
+        limit = self._commons.terms.connections_per_user
+        return bool(limit) and self._commons.census.count_of(principal.user) >= limit
 
     async def _allowed(self, principal: Principal, asked: tuple[str, ...]) -> Grant:
         room = self._commons.terms.max_guilds
@@ -318,7 +329,7 @@ class Connection:
         self.send(identified)
         self._next_beat(commons.clock.seconds())
         self.extend(principal)
-        commons.delivery.admit(self, missed)
+        commons.delivery.admit(self, missed, credentials.last)
 
     def authorise(self, guild: str, asked: int) -> None:
         """

@@ -168,11 +168,17 @@ class Delivery:
 
     # ---------------------------------------------------------------- sessions
 
-    def beat(self, sink: ISink) -> None:
+    def beat(self, session: Listening) -> None:
         """
-        Send a heartbeat, with those of all others that are due now.
+        Send a heartbeat, with those of all others that are due now. One who is still being
+        replayed to is told how far that has come, and not how far the log has: else a client
+        that keeps the newest id it was told would skip what it has not been sent.
         """
-        self._beating.append(sink)
+        replay = self._behind.get(session)
+        if replay is None:
+            self._beating.append(session.sink)
+        else:
+            session.sink.say(frames.of_message(Heartbeat(str(replay.reached))))
 
     def beaten(self) -> None:
         """
@@ -234,15 +240,16 @@ class Delivery:
             if (entry := at(serial)) is not None and interest.wants(entry.event.name)
         ]
 
-    def admit(self, session: Listening, missed: Missed | None) -> None:
+    def admit(self, session: Listening, missed: Missed | None, last: str | None = None) -> None:
         """
-        Let C{session} hear events from now on, after those it missed.
+        Let C{session} hear events from now on, after those it missed since C{last}.
         """
         if missed is None or not missed.entries:
             self._enter(session)
             return
         self.metrics.replayed.inc(len(missed.entries))
-        replay = _Replay(self, session, missed.entries, self.history.head)
+        reached = Position.parse(last or "") or ORIGIN
+        replay = _Replay(self, session, missed.entries, self.history.head, reached)
         self._behind[session] = replay
         if replay.more():
             session.sink.pull(replay.more)
@@ -269,17 +276,29 @@ class Delivery:
 class _Replay:
     """
     One client catching up, at the pace it reads.
+
+    @ivar reached: the position of the last event that it was sent.
     """
 
-    __slots__ = ("_delivery", "_next", "_serials", "_upto", "session")
+    __slots__ = ("_delivery", "_next", "_serials", "_upto", "reached", "session")
 
     def __init__(
-        self, delivery: Delivery, session: Listening, serials: list[int], upto: Position
+        self,
+        delivery: Delivery,
+        session: Listening,
+        serials: list[int],
+        upto: Position,
+        reached: Position,
     ) -> None:
+        """
+        @param upto: the position up to which C{serials} are all that it missed.
+        @param reached: the last event that it has.
+        """
         self._delivery = delivery
         self._serials = serials
         self._next = 0
         self._upto = upto
+        self.reached = reached
         self.session = session
 
     def more(self) -> bool:
@@ -310,6 +329,8 @@ class _Replay:
             if entry is None:
                 break
             self._next += 1
+            if entry.position is not None:
+                self.reached = entry.position
             # Asked again for each: the session may have lost a guild since it began.
             if entry.event.audience.reaches(session.user, session.guilds):
                 session.sink.send(frames.of_event(entry))

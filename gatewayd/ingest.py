@@ -157,7 +157,7 @@ class Ingest:
                     positions = await self.bus.publish([event for _, event in batch], confirmed)
                 except Stopped:
                     # Not known to be published, so it is not acked: whoever gets it next
-                    # publishes it with the same uid, and the log holds it once.
+                    # publishes it, and by its uid or its digest the log holds it once.
                     self._give_back(batch)
                     raise
                 self.metrics.published.inc(len(batch))

@@ -209,6 +209,11 @@ class IRoster(Interface):
         Fires in any case.
         """
 
+    def withdraw(instance: str) -> Deferred[None]:
+        """
+        Show no row of this instance any more. Fires in any case.
+        """
+
     def rows() -> Deferred[list[dict[str, Any]]]:
         """
         The rows announced lately, by all instances. Empty when nobody can be asked.

@@ -110,7 +110,7 @@ class Metrics:
         )
         self.published = Counter(
             "gatewayd_events_published",
-            "Events this instance put into the log.",
+            "Events this instance published to all, those of its own among them.",
             registry=registry,
         )
 

@@ -352,6 +352,7 @@ class Gateway(MultiService):
         for source in self._sources:
             await source.stop()
         self._beats.stop()
+        await self._roster.withdraw(self.config.gateway.instance)
         await MultiService.stopService(self)
         self._log.info("stopped")
 

@@ -297,6 +297,13 @@ class MemoryRoster:
         self._forget()
         return succeed(None)
 
+    def withdraw(self, instance: str) -> Deferred[None]:
+        """
+        See L{IRoster}.
+        """
+        self._rows.pop(instance, None)
+        return succeed(None)
+
     def rows(self) -> Deferred[list[dict[str, Any]]]:
         """
         See L{IRoster}.

@@ -5,10 +5,11 @@ still see each other.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, Coroutine
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -54,6 +55,17 @@ class RedisRoster:
     async def _announce(self, row: dict[str, Any]) -> None:
         await self._run(ANNOUNCE, row["instance"], msgspec.json.encode(row), KEEP_MS)
 
+    def withdraw(self, instance: str) -> Deferred[None]:
+        """
+        See L{IRoster}.
+        """
+        return Deferred.fromCoroutine(self._withdraw(instance))
+
+    async def _withdraw(self, instance: str) -> None:
+        await self._patient(
+            lambda connection: connection.ask("HDEL", self._keys.instances, instance)
+        )
+
     def rows(self) -> Deferred[list[dict[str, Any]]]:
         """
         See L{IRoster}.
@@ -75,15 +87,17 @@ class RedisRoster:
         """
         The script's answer, or L{None} where there is none.
         """
+        keys = (self._keys.instances,)
+        return await self._patient(lambda connection: script.run(connection, keys, args))
+
+    async def _patient(self, ask: Callable[[Connection], Coroutine[Any, Any, Any]]) -> Any:
         connection = self._commands.connection
         if connection is None:
             return None
-        running: Deferred[Any] = Deferred.fromCoroutine(
-            script.run(connection, (self._keys.instances,), args)
-        )
+        asking: Deferred[Any] = Deferred.fromCoroutine(ask(connection))
         try:
-            return await running.addTimeout(PATIENCE, self._clock)
-        except (Lost, TimeoutError):
+            return await asking.addTimeout(PATIENCE, self._clock)
+        except (Lost, TimedOut):
             return None
         except Refused as error:
             self.log.debug("The roster is refused: {error}", error=error)

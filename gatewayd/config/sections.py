@@ -73,8 +73,8 @@ class Gateway(_Frozen):
     )
     allowed_origins: Origins = Field(
         default=("*",),
-        description="The origins whose web pages may connect, such as https://example.com; * "
-        "allows all. Clients that are not browsers send none and are not asked.",
+        description="The origins whose web pages may connect, such as https://example.com or "
+        "https://*.example.com; * allows all. Clients that are not browsers send none and are not asked.",
     )
     drain_time: Seconds = Field(
         default=10.0,

@@ -222,13 +222,14 @@ def event_name(text: str) -> str:
 def origin(text: str) -> str:
     """
     C{*}, C{null} or an origin as a browser sends it (RFC 6454, section 6.2): in lower case and
-    without its scheme's default port, or it would never be found equal.
+    without its scheme's default port, or it would never be found equal. Its host may begin with
+    C{*.}, for all that are under a domain.
     """
     text = text.lower()
     if text in ("*", "null"):
         return text
     found = re.fullmatch(
-        r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", text
+        r"([a-z][a-z0-9+.-]*)://((?:\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", text
     )
     if not found:
         raise WrongValue("expected an origin such as https://example.com:8443, with no path, or *")

@@ -154,7 +154,8 @@ class RabbitSource:
             status["error"] = self._outage.error or "not connected yet"
         if self._paused:
             status["paused"] = True
-        if self._dead_letters.blocked or (self._link is not None and self._link.blocked):
+        links = (self._link, self._post.link)
+        if self._dead_letters.blocked or any(link is not None and link.blocked for link in links):
             status["blocked"] = True
         if self._dead_letters:
             status["dead_letters"] = len(self._dead_letters)
@@ -328,7 +329,7 @@ class RabbitSource:
 
     def _complain(self, reason: str) -> None:
         if self._outage.failed(reason, self._reactor.seconds()) and not self._paused:
-            self.log.error("No events: {reason}. Trying again.", reason=reason)
+            self.log.error("No events: {reason}; trying again", reason=reason)
 
     def _supervision_failed(self, why: Any) -> None:
         if not why.check(CancelledError):

@@ -31,6 +31,8 @@ class Post:
     """
     Publishes what may get lost. It connects when it has something to publish, and again with
     the next when that did not work.
+
+    @ivar link: the connection, if there is one.
     """
 
     log = Logger()
@@ -38,7 +40,7 @@ class Post:
     def __init__(self, broker: Broker, exchange: str) -> None:
         self._broker = broker
         self._exchange = exchange
-        self._link: Link | None = None
+        self.link: Link | None = None
         self._channel: Channel | None = None
         self._busy = False
 
@@ -64,8 +66,8 @@ class Post:
         channel = self._channel
         if channel is None or not channel.usable:
             self.close()
-            self._link = await self._broker.connect("canary")
-            channel = await self._link.open()
+            self.link = await self._broker.connect("canary")
+            channel = await self.link.open()
             await channel.call("confirm_delivery")
             self._channel = channel
         await channel.call(
@@ -85,6 +87,6 @@ class Post:
         """
         Disconnect.
         """
-        link, self._link, self._channel = self._link, None, None
+        link, self.link, self._channel = self.link, None, None
         if link is not None:
             link.abort()

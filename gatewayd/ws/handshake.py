@@ -15,8 +15,13 @@ Request line and headers together. Autobahn has no limit here and searches the w
 again for each chunk: 20 MB of headers cost it three seconds.
 """
 
+TIMEOUT = 10.0
+"""
+Seconds from the first byte to the last of the request.
+"""
+
 _FORBIDDEN = re.compile(
-    rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]|\r(?!\n)|(?<!\r)\n|\r\n[^:\r]*[ \t]"
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85]|\r(?!\n)|(?<!\r)\n|\r\n[^:\r]*[ \t]"
 )
 """
 Autobahn splits headers with C{str.splitlines}, which also splits at eight control characters

@@ -9,9 +9,9 @@ underscore, and never C{log} or C{server}.
 from __future__ import annotations
 
 import os
+from codecs import IncrementalDecoder, getincrementaldecoder
 from typing import TYPE_CHECKING, Any, Callable
 
-from autobahn.twisted.websocket import WebSocketServerProtocol
 from twisted.internet.interfaces import IDelayedCall, IPullProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -22,8 +22,10 @@ from gatewayd.closing import Closing
 from gatewayd.connection import Connection
 from gatewayd.interfaces import ISink
 from gatewayd.pacing import Pace
+from gatewayd.timetable import Appointment
 from gatewayd.ws import handshake
 from gatewayd.ws.backlog import backlog, plain_descriptor
+from gatewayd.ws.lean import CONNECTING, OPEN, LeanServerProtocol, Opening
 
 if TYPE_CHECKING:
     from gatewayd.ws.factory import GatewayFactory
@@ -37,18 +39,16 @@ for the buffer to drain.
 CONTROL_FRAMES_PER_MINUTE = 240
 EMPTY_FRAMES_PER_MINUTE = 1200
 
-_OPEN = WebSocketServerProtocol.STATE_OPEN
-_CONNECTING = WebSocketServerProtocol.STATE_CONNECTING
+_UTF8 = getincrementaldecoder("utf-8")
 
 
 @implementer(ISink)
-class GatewayProtocol(WebSocketServerProtocol):
+class GatewayProtocol(LeanServerProtocol):
     """
     One client's socket.
     """
 
     factory: GatewayFactory
-    transport: Any
     _connection: Connection | None = None
     _address = ""
     _deaf = False
@@ -56,6 +56,8 @@ class GatewayProtocol(WebSocketServerProtocol):
     _puller: _Puller | None = None
     _controls: Pace | None = None
     _fragments: Pace | None = None
+    _deadline: Appointment | None = None
+    _decoder: IncrementalDecoder | None = None
 
     # ------------------------------------------------------------------ ISink
 
@@ -67,7 +69,7 @@ class GatewayProtocol(WebSocketServerProtocol):
         """
         See L{ISink.send}.
         """
-        if self.state != _OPEN:
+        if self.state != OPEN:
             return
         if self.fd < 0:
             if self._descriptor < 0 or backlog(self.transport):
@@ -86,7 +88,7 @@ class GatewayProtocol(WebSocketServerProtocol):
         """
         See L{ISink.keep}.
         """
-        if self.state == _OPEN:
+        if self.state == OPEN:
             self._queue(rest)
 
     def say(self, frame: bytes) -> None:
@@ -128,7 +130,7 @@ class GatewayProtocol(WebSocketServerProtocol):
         """
         See L{ISink.pull}.
         """
-        if self.state == _OPEN and self._puller is None:
+        if self.state == OPEN and self._puller is None:
             self._puller = _Puller(self, more)
             self.transport.registerProducer(self._puller, False)
 
@@ -136,7 +138,7 @@ class GatewayProtocol(WebSocketServerProtocol):
         """
         See L{ISink.close}.
         """
-        if self.state != _OPEN:
+        if self.state != OPEN:
             return
         self.end_pull()
         self._descriptor = -1
@@ -178,7 +180,18 @@ class GatewayProtocol(WebSocketServerProtocol):
         # A UNIX socket has no host: all of its clients share one address.
         self._address = getattr(self.transport.getPeer(), "host", "") or "local"
         self.factory.arrived(self._address)
+        self._deadline = self.factory.commons.timetable.add(
+            self.factory.clock.seconds() + handshake.TIMEOUT, self._overdue
+        )
         super().connectionMade()
+
+    def _overdue(self, now: float) -> None:
+        """
+        The opening handshake takes too long.
+        """
+        if self.state == CONNECTING:
+            self.factory.commons.metrics.refusals.labels("408").inc()
+            self.dropConnection(abort=True)
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -186,7 +199,7 @@ class GatewayProtocol(WebSocketServerProtocol):
         """
         if self._deaf:
             return
-        if self.state == _CONNECTING and len(self.data) + len(data) > handshake.MAX_BYTES:
+        if self.state == CONNECTING and len(self.data) + len(data) > handshake.MAX_BYTES:
             ended = (self.data + data).find(b"\r\n\r\n")
             if not 0 <= ended <= handshake.MAX_BYTES:
                 self._refuse(431, None)
@@ -205,40 +218,38 @@ class GatewayProtocol(WebSocketServerProtocol):
         self.fd = self._descriptor = -1
         self.factory.pressure.gone(self)
         super().connectionLost(reason)
+        self.factory.commons.timetable.cancel(self._deadline)
         connection, self._connection = self._connection, None
         if connection is not None:
             self._guard(connection.lost, _first(self.localCloseCode, self.remoteCloseCode))
         self.factory.departed(self._address)
-        # Autobahn's Deferreds refer back to the connection; without this cycle it is freed
-        # at once, and not when the collector next comes by.
-        self.is_closed = self.is_open = None
 
     # ------------------------------------------------------ called by Autobahn
 
-    def processHandshake(self) -> None:
+    def admit(self, opening: Opening) -> bool:
         """
-        The request may be there in full.
+        See L{LeanServerProtocol.admit}.
         """
-        end = self.data.find(b"\r\n\r\n")
-        if end >= 0 and handshake.has_smuggled_lines(self.data[:end]):
-            self._refuse(400, None)
-        else:
-            super().processHandshake()
+        return self._let_in(opening.origin)
 
     def onConnect(self, request: Any) -> None:
         """
-        The request is a good one. This must stay synchronous: with a Deferred, Autobahn opens
-        connections that are long gone.
+        The request is a good one after all. This must stay synchronous: with a Deferred,
+        Autobahn opens connections that are long gone.
         """
-        refused = self.factory.refusal(request.origin, self._address)
+        self._let_in(request.origin)
+
+    def _let_in(self, origin: str | None) -> bool:
+        refused = self.factory.refusal(origin, self._address)
         if refused is not None:
             self._refuse(*refused)
+        return refused is None
 
     def succeedHandshake(self, res: Any) -> None:
         """
         Answer the handshake, unless onConnect has refused it.
         """
-        if self.state == _CONNECTING:
+        if self.state == CONNECTING:
             super().succeedHandshake(res)
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
@@ -251,7 +262,6 @@ class GatewayProtocol(WebSocketServerProtocol):
     def _refuse(self, status: int, retry_after: int | None) -> None:
         self.factory.commons.metrics.refusals.labels(str(status)).inc()
         self.transport.write(handshake.refusal(status, retry_after))
-        self.wasNotCleanReason = f"handshake refused with {status}"
         self._deaf = True
         self.dropConnection(abort=False)
         # Over TLS a peer that does not answer would keep the connection for ever.
@@ -261,9 +271,8 @@ class GatewayProtocol(WebSocketServerProtocol):
         """
         The handshake is done.
         """
-        # What was needed for it is a third of what a connection keeps.
-        self.http_request_data = b""
-        self.http_headers = {}
+        self.factory.commons.timetable.cancel(self._deadline)
+        self._deadline = None
         # Autobahn would wait in vain for what a failing onOpen leaves open.
         self._guard(self._opened)
 
@@ -275,18 +284,27 @@ class GatewayProtocol(WebSocketServerProtocol):
         """
         One whole message.
         """
-        if self._connection is not None and self.state == _OPEN:
+        if self._connection is not None and self.state == OPEN:
             self._guard(self._connection.received, payload, isBinary)
 
     def onPing(self, payload: bytes) -> None:
         """
         A ping. They cost as much as messages and never reach C{onMessage}.
         """
+        self._control_counted()
+        if self.state == OPEN and self.backlog() < self.factory.door.max_buffered_bytes:
+            super().onPing(payload)
+
+    def onPong(self, payload: bytes) -> None:
+        """
+        A pong, which nobody asked for.
+        """
+        self._control_counted()
+
+    def _control_counted(self) -> None:
         if self._controls is None:
             self._controls = Pace(CONTROL_FRAMES_PER_MINUTE)
         self._frame_counted(self._controls)
-        if self.state == _OPEN and self.backlog() < self.factory.door.max_buffered_bytes:
-            super().onPing(payload)
 
     def onMessageFrameBegin(self, length: int) -> None:
         """
@@ -296,7 +314,35 @@ class GatewayProtocol(WebSocketServerProtocol):
             if self._fragments is None:
                 self._fragments = Pace(EMPTY_FRAMES_PER_MINUTE)
             self._frame_counted(self._fragments)
+            if self.current_frame.opcode == 1:
+                self._decoder = _UTF8()
         super().onMessageFrameBegin(length)
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """
+        Some of a frame. Text in one frame is looked at when it is whole; in fragments it could
+        go on for ever, so each has to be good by itself.
+        """
+        super().onMessageFrameData(payload)
+        if self._decoder is not None and not self.failedByMe:
+            try:
+                self._decoder.decode(payload, final=self.current_frame.fin and not self._rest())
+            except UnicodeDecodeError:
+                self._decoder = None
+                self._fail_connection(closing.BAD_UTF8.code, closing.BAD_UTF8.reason)
+
+    def _rest(self) -> int:
+        """
+        Bytes of the present frame that have not come yet.
+        """
+        return int(self.current_frame.length - self.current_frame_masker.pointer())
+
+    def onMessageEnd(self) -> None:
+        """
+        A whole message is there.
+        """
+        self._decoder = None
+        super().onMessageEnd()
 
     def _frame_counted(self, pace: Pace) -> None:
         if not pace.take(self.factory.clock.seconds()) and self._connection is not None:

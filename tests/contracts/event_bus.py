@@ -453,3 +453,5 @@ class RosterContract:
         ]
         assert await one.rows() == expected
         assert await two.rows() == expected
+        await one.withdraw("b")
+        assert await two.rows() == expected[:1]

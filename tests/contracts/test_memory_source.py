@@ -4,7 +4,7 @@ The memory source keeps the contract of sources, and tells who pushed what becam
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -90,6 +90,11 @@ class Acking:
         """
         self.more(delivery)
         delivery.ack(HERE)
+
+    def confirmed(self, receipts: Sequence[str]) -> None:
+        """
+        See L{IEventReceiver.confirmed}.
+        """
 
 
 class MemorySourceTests(SynchronousTestCase):

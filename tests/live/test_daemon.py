@@ -5,6 +5,7 @@ The process: how it starts, what it says when it cannot, and how it ends.
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -15,7 +16,7 @@ from tests.live.fleet import Fleet
 from tests.live.waiting import eventually
 
 
-async def refusal(gateway: Fleet, **options: object) -> tuple[Daemon, int, str]:
+async def refusal(gateway: Fleet, **options: Any) -> tuple[Daemon, int, str]:
     """
     A gateway that does not start, its exit code, and what it said.
     """

@@ -91,6 +91,7 @@ class DefaultsTests(SynchronousTestCase):
                 "max_message_bytes": 16384,
                 "messages_per_minute": 120,
                 "max_buffered_bytes": 1048576,
+                "max_buffered_total": 268435456,
                 "max_guilds": 200,
                 "connections_per_user": 20,
                 "connections_per_address": 0,

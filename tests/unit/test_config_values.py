@@ -146,8 +146,12 @@ class PlainTests(SynchronousTestCase):
                     *("https://example.com", "http://[::1]", "null"),
                 ),
                 "http://a:8080 app://b https://c:80": ("http://a:8080", "app://b", "https://c:80"),
+                "https://*.Example.com": ("https://*.example.com",),
             },
-            ("example.com", "https://example.com/", "https://*.example.com", "https://a:port"),
+            (
+                *("example.com", "https://example.com/", "https://a:port", "https://a.*.com"),
+                "https://*example.com",
+            ),
         )
 
     def test_text(self) -> None:
