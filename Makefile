@@ -25,9 +25,10 @@ PIP_INSTALL := -m pip --disable-pip-version-check --no-input install --quiet --p
 	  --root-user-action ignore -c constraints.txt
 
 .PHONY: help setup run test unit wire contracts live check format install clean
+.PHONY: bench bench-quick bench-memory
 
 help: ## this list
-	@grep -hE '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | \
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | \
 	  awk -F ':.*## ' '{printf "  make %-28s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## .venv, with all that the other commands need
@@ -58,6 +59,19 @@ test: $(STAMP) ## every test; installs redis-server and rabbitmq-server if it ma
 
 unit wire contracts live: $(STAMP) ## one suite of tests
 	@exec $(BIN)/python -m tests $@
+
+$(VENV)/.bench: $(STAMP)
+	@$(BIN)/python $(PIP_INSTALL) -e '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench ## all benchmarks beside all peers, an hour; writes docs/benchmarks
+	@exec $(BIN)/python -m benchmarks all
+
+bench-quick: $(STAMP) ## a minute or two: the floor, stock Autobahn, the gateway
+	@exec $(BIN)/python -m benchmarks quick
+
+bench-memory: $(STAMP) ## fail if a client takes a tenth more memory than is recorded
+	@exec $(BIN)/python -m benchmarks memory
 
 check: $(STAMP) ## lint, format, types, layers
 	$(BIN)/ruff check .
@@ -94,6 +108,6 @@ install: ## into PREFIX; as root also its configuration and systemd unit
 	echo "Next: put a secret where gateway.service says, then: systemctl enable --now gateway"
 
 clean: ## take away all that the other commands made here
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) build dist benchmarks/build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache _trial_temp* twisted/plugins/dropin.cache
-	find gatewayd tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +
+	find gatewayd tests twisted benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -68,6 +68,7 @@ setup(
     ],
     extras_require={
         "test": TEST,
+        "bench": ["matplotlib>=3.9"],
         "dev": [
             *TEST,
             "import-linter>=2.5",

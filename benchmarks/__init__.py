@@ -1,0 +1,3 @@
+"""
+What the gateway costs, measured beside its peers: C{python -m benchmarks}.
+"""
