@@ -14,9 +14,10 @@ from types import FrameType
 from typing import Any, Callable, ClassVar
 
 from twisted.application.service import IService, MultiService
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 
+from gatewayd import logs
 from gatewayd.config import Config, read, warnings
 from gatewayd.errors import ConfigError, GatewayError
 
@@ -48,10 +49,28 @@ class Daemon(MultiService):
 
     _log = Logger(namespace="gatewayd")
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, config: Config, own_log: bool) -> None:
+        """
+        @param own_log: whether nobody has told twistd where to log.
+        """
         super().__init__()
         self._reactor = reactor
         self._leaving = False
+        self._writer = logs.Writer(logs.stdout())
+        self._observer = None
+        if own_log:
+            level = config.gateway.log_level
+            self._observer = logs.observer(level, logs.stdout(), os.environ, self._writer)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Be the service of an application, and log for it. (twistd asks the application for an
+        observer, and has none of its own that would do.)
+        """
+        super().setServiceParent(parent)
+        if self._observer is not None and hasattr(parent, "setComponent"):
+            parent.setComponent(ILogObserver, self._observer)
+            self._reactor.addSystemEventTrigger("after", "shutdown", self._writer.close)
 
     def privilegedStartService(self) -> None:
         """
@@ -61,6 +80,7 @@ class Daemon(MultiService):
             super().privilegedStartService()
         except GatewayError as error:
             self._log.critical("gatewayd does not start: {error}", error=error)
+            self._writer.close()
             raise SystemExit(CANNOT_START) from None
 
     def startService(self) -> None:
@@ -85,6 +105,7 @@ class Daemon(MultiService):
         """
         if self._leaving:
             self._log.warn("{why} asked again: stopping without a drain", why=why)
+            self._writer.close()
             self._reactor.callLater(0, os._exit, CANNOT_START)
             return
         self._leaving = True
@@ -105,8 +126,17 @@ def makeService(options: Options) -> IService:
     # once, and set back they would not be for an hour (twisted#2424).
     reactor.seconds = time.monotonic
     _raise_limits()
-    daemon = Daemon(reactor)
+    daemon = Daemon(reactor, config, _logs_by_itself(options.parent))
     return _composed(config, reactor, daemon)
+
+
+def _logs_by_itself(twistd: Any) -> bool:
+    """
+    Whether the options of twistd leave it to us: in the foreground, and no log named.
+    """
+    given = twistd or {}
+    elsewhere = any(given.get(name) for name in ("logger", "logfile", "syslog"))
+    return bool(given.get("nodaemon")) and not elsewhere
 
 
 def _composed(config: Config, reactor: Any, daemon: Daemon) -> IService:

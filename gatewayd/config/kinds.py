@@ -123,6 +123,9 @@ Algorithms = Annotated[
     Kind(values.words, "JWT algorithms such as RS256", " ".join),
 ]
 ExchangeType = Annotated[Literal["topic", "fanout"], Kind(str.strip, "topic or fanout")]
+Level = Annotated[
+    Literal["debug", "info", "warn", "error"], Kind(str.strip, "debug, info, warn or error")
+]
 GuildAuthority = Annotated[
     Literal["token", "redis", "http"], Kind(str.strip, "token, redis or http")
 ]

@@ -20,6 +20,7 @@ from gatewayd.config.kinds import (
     HttpURL,
     Instance,
     KeyPattern,
+    Level,
     Name,
     OptionalText,
     Origins,
@@ -75,6 +76,9 @@ class Gateway(_Frozen):
         default=("*",),
         description="The origins whose web pages may connect, such as https://example.com or "
         "https://*.example.com; * allows all. Clients that are not browsers send none and are not asked.",
+    )
+    log_level: Level = Field(
+        default="info", description="The least grave of what is logged: debug, info, warn or error."
     )
     drain_time: Seconds = Field(
         default=10.0,

@@ -259,6 +259,7 @@ class Site(server.Site):
     # Twisted's annotations allow its own wrapper alone, which is there to choose HTTP/2.
     protocol = Channel  # type: ignore[assignment]
     requestFactory = Request
+    noisy = False
     _log = Logger()
 
     def __init__(

@@ -50,6 +50,7 @@ class DefaultsTests(SynchronousTestCase):
                 "heartbeat_interval": 30.0,
                 "identify_timeout": 10.0,
                 "allowed_origins": ("*",),
+                "log_level": "info",
                 "drain_time": 10.0,
             },
             "http": {
@@ -264,7 +265,7 @@ class EnvironmentTests(SynchronousTestCase):
         }
         self.assertEqual(config.warnings(parse("", kubernetes), kubernetes), ())
         others = dict.fromkeys(
-            ["GATEWAY_VERSION", "GATEWAY_API_URL", "GATEWAY_LOG_LEVEL", "GATEWAY_LISTENING"], "1"
+            ["GATEWAY_VERSION", "GATEWAY_API_URL", "GATEWAY_IMAGE", "GATEWAY_LISTENING"], "1"
         )
         self.assertEqual(config.warnings(parse("", others), others), ())
         mistakes = {
