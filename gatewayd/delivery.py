@@ -328,13 +328,20 @@ class _Replay:
             entry = history.at(self._serials[self._next])
             if entry is None:
                 break
+            # Asked again for each: the session may have lost a guild since it began.
+            if entry.event.audience.reaches(session.user, session.guilds):
+                frame = frames.of_event(entry)
+                unsent = session.sink.backlog()
+                if unsent and unsent + len(frame) > delivery.max_buffered:
+                    # The two together would close a client that reads what it is sent.
+                    return True
+                session.sink.send(frame)
+                if session not in delivery._behind:
+                    return False
+                sent += 1
             self._next += 1
             if entry.position is not None:
                 self.reached = entry.position
-            # Asked again for each: the session may have lost a guild since it began.
-            if entry.event.audience.reaches(session.user, session.guilds):
-                session.sink.send(frames.of_event(entry))
-                sent += 1
         # It reads more slowly than events leave the history.
         session.end(closing.TOO_SLOW)
         return False

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gatewayd import envelope
-from gatewayd.errors import BadEnvelope, Stopped
+from gatewayd.errors import BadEnvelope, Stopped, Superseded
 from gatewayd.interfaces import IDelivery, IEventBus, IEventReceiver
 from gatewayd.metrics import Metrics
 from gatewayd.model import Event, Provenance
@@ -42,6 +42,8 @@ class Ingest:
     See the module.
 
     @ivar new_uid: makes an id for an event whose publisher gave none.
+    @ivar broken: called if publishing fails for a reason that nobody foresaw: what is in hand
+        has been given back, and would come again and again.
     @ivar max_bytes: the longest body that can become an event. One longer than a client may
         have unsent would close every client it is for.
     """
@@ -52,11 +54,13 @@ class Ingest:
     new_uid: Callable[[], str]
     ephemeral: frozenset[str]
     max_bytes: int
+    broken: Callable[[], None] = lambda: None
     _queue: deque[tuple[IDelivery, Event]] = field(factory=deque)
     _publishing: bool = False
     _stopped: bool = False
     _idle: list[Deferred[None]] = field(factory=list)
     _confirmed: list[str] = field(factory=list)
+    _superseded: str | None = None
 
     _log = Logger()
 
@@ -92,7 +96,7 @@ class Ingest:
         provenance = None
         uid, receipt = delivery.message_id, delivery.receipt
         if not uid and receipt and len(delivery.body) <= self.max_bytes:
-            uid, consumer = receipt, receipt.rpartition(":")[0]
+            uid, consumer = receipt, _consumer(receipt)
             key = delivery.routing_key.encode()
             digest = blake2b(key + b"\0" + delivery.body, digest_size=16).hexdigest()
             provenance = Provenance(consumer, digest, delivery.redelivered)
@@ -155,7 +159,13 @@ class Ingest:
                 del self._confirmed[:MAX_SETTLED]
                 try:
                     positions = await self.bus.publish([event for _, event in batch], confirmed)
-                except Stopped:
+                except Superseded as error:
+                    # Whatever came by that consumer its successor was given, too; other
+                    # sources' events are nobody else's.
+                    self._superseded = error.consumer
+                    self._queue.extendleft(reversed(batch))
+                    continue
+                except Exception:
                     # Not known to be published, so it is not acked: whoever gets it next
                     # publishes it, and by its uid or its digest the log holds it once.
                     self._give_back(batch)
@@ -176,6 +186,9 @@ class Ingest:
             if not delivery.live:
                 # It comes again, to this consumer's successor, and behind what came before it.
                 continue
+            if self._superseded and _consumer(delivery.receipt or "") == self._superseded:
+                delivery.requeue()
+                continue
             taken += len(event.data)
             yield delivery, event
 
@@ -190,6 +203,11 @@ class Ingest:
                 one.callback(None)
 
     def _failed(self, failure: Failure) -> None:
+        self.stop()
         if failure.check(Stopped) is None:
             self._log.failure("publishing failed", failure=failure)
-        self.stop()
+            self.broken()
+
+
+def _consumer(receipt: str) -> str:
+    return receipt.rpartition(":")[0]

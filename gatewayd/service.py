@@ -173,10 +173,13 @@ class Gateway(MultiService):
 
     _log = Logger()
 
-    def __init__(self, config: Config, reactor: Any, leave: Callable[[], None]) -> None:
+    def __init__(
+        self, config: Config, reactor: Any, leave: Callable[[], None], fail: Callable[[], None]
+    ) -> None:
         """
         @param reactor: listens and connects; its clock times everything.
         @param leave: stops the process in good order.
+        @param fail: does so, too, and has it end as one that failed.
         """
         super().__init__()
         self.config = config
@@ -220,6 +223,7 @@ class Gateway(MultiService):
             new_uid=new_id,
             ephemeral=frozenset({*config.events.ephemeral, canary.NAME}),
             max_bytes=limits.max_buffered_bytes // 2,
+            broken=fail,
         )
         self._timetable = Timetable()
         self._beats = Beats(reactor, self._timetable, self._chores, self.delivery.beaten)

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Any, Callable, ClassVar
+from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver, Logger
@@ -113,6 +113,20 @@ class Daemon(MultiService):
         self._reactor.stop()
 
 
+    def fail(self) -> None:
+        """
+        Stop in good order, and end with exit code 1: something is wrong that will not mend
+        itself here, and a new process may be better off.
+        """
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._end_failed)
+        self.leave("itself, having failed")
+
+    def _end_failed(self) -> None:
+        # twistd has no way to end with a code of ours.
+        self._writer.close()
+        os._exit(CANNOT_START)
+
+
 def makeService(options: Options) -> IService:
     """
     The service that C{twistd} is to run. Ends the process where there is none to be made.
@@ -143,9 +157,8 @@ def _composed(config: Config, reactor: Any, daemon: Daemon) -> IService:
     # Not before: it imports everything, and wrong configurations are told without that.
     from gatewayd.service import Gateway
 
-    leave: Callable[[], None] = daemon.leave
     try:
-        gateway = Gateway(config, reactor, leave)
+        gateway = Gateway(config, reactor, daemon.leave, daemon.fail)
     except GatewayError as error:
         raise _told([str(error)], CANNOT_START) from None
     gateway.setServiceParent(daemon)

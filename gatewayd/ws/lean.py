@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import TrafficStats
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -194,6 +195,15 @@ class LeanServerProtocol(WebSocketServerProtocol):
         @return: whether it is.
         """
         raise NotImplementedError
+
+    def succeedHandshake(self, res: Any) -> None:
+        """
+        Answer a request that is good after all, as Autobahn does it.
+        """
+        # It fires this in the end, and only then reads on.
+        self.is_open = Deferred()
+        super().succeedHandshake(res)
+        self.is_open = None
 
     def _onOpen(self) -> None:
         self.onOpen()

@@ -177,9 +177,7 @@ class GatewayProtocol(LeanServerProtocol):
         """
         A TCP connection is there.
         """
-        # A UNIX socket has no host: all of its clients share one address.
-        self._address = getattr(self.transport.getPeer(), "host", "") or "local"
-        self.factory.arrived(self._address)
+        self._arrive()
         self._deadline = self.factory.commons.timetable.add(
             self.factory.clock.seconds() + handshake.TIMEOUT, self._overdue
         )
@@ -239,7 +237,15 @@ class GatewayProtocol(LeanServerProtocol):
         """
         self._let_in(request.origin)
 
+    def _arrive(self) -> None:
+        # A UNIX socket has no host: all of its clients share one address.
+        self._address = getattr(self.transport.getPeer(), "host", "") or "local"
+        self.factory.arrived(self._address)
+
     def _let_in(self, origin: str | None) -> bool:
+        # A proxy says whose connection it is only when that has been made (PROXY protocol).
+        self.factory.departed(self._address)
+        self._arrive()
         refused = self.factory.refusal(origin, self._address)
         if refused is not None:
             self._refuse(*refused)

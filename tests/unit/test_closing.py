@@ -14,6 +14,7 @@ from tests.strategies import characters
 
 CODES = {
     1001: ComeBack.RESUME,
+    1007: ComeBack.NO,
     1009: ComeBack.YES,
     4000: ComeBack.RESUME,
     4001: ComeBack.NO,
@@ -59,6 +60,7 @@ class TableTests(SynchronousTestCase):
             named,
             {
                 "GOING_AWAY": 1001,
+                "BAD_UTF8": 1007,
                 "TOO_BIG": 1009,
                 "INTERNAL": 4000,
                 "UPSTREAM": 4000,
