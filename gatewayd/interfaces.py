@@ -172,6 +172,9 @@ class IEventBus(IReadiness):
         @param settled: uids of events that no broker will deliver again.
 
         @raise Stopped: the bus was stopped first; the outcome is unknown.
+        @raise Superseded: some have a provenance, and a consumer after theirs has published
+            already: it was given the same events. None of them is published by this call,
+            unless it was before.
         """
 
     def stop() -> Deferred[None]:
@@ -241,6 +244,11 @@ class IGuildAuthority(Interface):
         """
         Divide C{guilds} into granted and denied. Fails closed: what cannot be asked is
         denied as C{unavailable}, so this never fails.
+        """
+
+    def forget(user: str | None, guild: str) -> None:
+        """
+        What was known about a user in a guild, or about everybody in it, is not so any more.
         """
 
 

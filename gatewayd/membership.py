@@ -13,6 +13,7 @@ from attrs import frozen
 
 from gatewayd.census import Census
 from gatewayd.interest import Interest
+from gatewayd.interfaces import IGuildAuthority
 from gatewayd.model import Change, Membership
 from gatewayd.registry import Registry
 from gatewayd.revocations import Revocations
@@ -57,6 +58,7 @@ class Memberships(Generic[M]):
     census: Census[M]
     registry: Registry[M]
     revocations: Revocations
+    authority: IGuildAuthority
 
     def before(self, membership: Membership, ms: int) -> None:
         """
@@ -65,6 +67,9 @@ class Memberships(Generic[M]):
         @param ms: when, in milliseconds of the log's clock.
         """
         self.revocations.record(membership, ms)
+        for guild in membership.guilds:
+            for user in (None,) if membership.change is Change.DELETE else membership.users:
+                self.authority.forget(user, guild)
         if membership.change is not Change.JOIN:
             return
         for user in membership.users:

@@ -51,6 +51,8 @@ class Operations:
     """
     See the module.
 
+    @ivar upstreams: what it depends on; the canary last, since where one of the others is away
+        that is why it is missing.
     @ivar push: takes envelopes that are known to be good, all or none.
     @ivar leave: begins to shut down.
     @ivar draining: nobody is let in any more.
@@ -60,9 +62,7 @@ class Operations:
     version: str
     clock: IReactorTime
     wall: Callable[[], float]
-    source: IReadiness
-    bus: IReadiness
-    canary: IReadiness
+    upstreams: Sequence[IReadiness]
     roster: IRoster
     census: Census[Connection]
     delivery: Delivery
@@ -99,7 +99,7 @@ class Operations:
         gauge("history_bytes", "Memory they take.", lambda: self.delivery.history.bytes)
         gauge("replaying", "Sessions being replayed to.", lambda: self.delivery.behind)
         gauge("ingest_queue", "Events taken and not yet published.", lambda: self.ingest.in_hand)
-        for upstream in self._upstreams:
+        for upstream in self.upstreams:
             gauge(
                 f"{upstream.name}_up",
                 f"Whether {upstream.name} works; 1 as well where none is configured.",
@@ -107,11 +107,6 @@ class Operations:
             )
 
     # ------------------------------------------------------------------ health
-
-    @property
-    def _upstreams(self) -> tuple[IReadiness, ...]:
-        # The canary last: where one of the others is away, that is why it is missing.
-        return self.source, self.bus, self.canary
 
     def status(self) -> str:
         """
@@ -121,7 +116,7 @@ class Operations:
             return "draining"
         if not self.serving:
             return "unavailable"
-        return "ok" if all(map(_up, self._upstreams)) else "degraded"
+        return "ok" if all(map(_up, self.upstreams)) else "degraded"
 
     def health(self) -> dict[str, Any]:
         """
@@ -138,7 +133,7 @@ class Operations:
                 "users": self.census.users,
                 "guilds": self.delivery.registry.guilds,
             },
-            **{upstream.name: upstream.status() for upstream in self._upstreams},
+            **{upstream.name: upstream.status() for upstream in self.upstreams},
         }
 
     def ready(self) -> tuple[bool, str]:
@@ -150,7 +145,7 @@ class Operations:
             return False, "this instance is shutting down"
         if status == "unavailable":
             return False, "this instance does not listen yet"
-        for upstream in self._upstreams:
+        for upstream in self.upstreams:
             if not _up(upstream):
                 error = upstream.status().get("error", "not connected")
                 return False, f"{upstream.name}: {error}"
@@ -259,7 +254,7 @@ class Operations:
                 reasons[index] = error.reason
         if reasons:
             raise BadEnvelopes(reasons)
-        if not _up(self.bus):
+        if any(one.name == "redis" and not _up(one) for one in self.upstreams):
             raise Busy("Redis is away, and events would wait for it")
         return await gatherResults(self.push(bodies), consumeErrors=True).addErrback(_first)
 

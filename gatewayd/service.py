@@ -13,48 +13,44 @@ import time
 from itertools import count
 from typing import Any, Callable
 
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gatewayd import __version__, canary
 from gatewayd import http as http_world
-from gatewayd.auth.claims import ClaimedGuilds
-from gatewayd.auth.tokens import TokenAuthenticator
 from gatewayd.beats import Beats
 from gatewayd.bus.link import endpoint_of
 from gatewayd.bus.memory import MemoryBus, MemoryLog, MemoryRoster
 from gatewayd.bus.redis import RedisBus
 from gatewayd.bus.roster import RedisRoster
 from gatewayd.bus.scripts import Keys
+from gatewayd.bus.sets import RedisSets
 from gatewayd.canary import Canary
 from gatewayd.census import Census
-from gatewayd.config import Auth, Config
-from gatewayd.config.endpoints import with_backlog
+from gatewayd.config import Config
 from gatewayd.connection import Commons, Terms
 from gatewayd.delivery import Delivery
 from gatewayd.drain import Drain
-from gatewayd.errors import GatewayError, Stopped
+from gatewayd.errors import Stopped
 from gatewayd.history import History
 from gatewayd.ingest import Ingest
-from gatewayd.interfaces import IEventBus, IEventReceiver, IEventSource, IRoster
+from gatewayd.interfaces import IEventBus, IEventSource, IRoster
 from gatewayd.membership import Memberships
 from gatewayd.metrics import Metrics
 from gatewayd.operations import Operations
 from gatewayd.registry import Registry
 from gatewayd.revocations import Revocations
+from gatewayd.services import Consuming, Following, Listener
 from gatewayd.source.amqp import RabbitSource
 from gatewayd.source.memory import MemorySource
 from gatewayd.timetable import Timetable
+from gatewayd.trust import Trust
 from gatewayd.ws.broadcast import Broadcaster
 from gatewayd.ws.factory import Door, GatewayFactory
 from gatewayd.ws.handshake import Origins
 
-BACKLOG = 2048
 ANNOUNCE = 2
 """
 Seconds between two showings of an instance's row.
@@ -69,99 +65,6 @@ FLUSH = 3.0
 """
 Seconds for what was taken to be published and acked, at the end.
 """
-
-
-class CannotListen(GatewayError):
-    """
-    An address is not to be had.
-    """
-
-
-class Listener(StreamServerEndpointService):
-    """
-    Listens by an endpoint string. Twisted's own logs a failure to listen and leaves the
-    daemon running without a listener.
-    """
-
-    def __init__(self, reactor: Any, description: str, key: str, factory: Any) -> None:
-        """
-        @param key: where the description is configured.
-        """
-        self._description = description
-        self._key = key
-        try:
-            endpoint = serverFromString(reactor, with_backlog(description, BACKLOG))
-        except Exception as error:
-            raise CannotListen(f"{key} = {description} is no endpoint: {error}") from None
-        super().__init__(endpoint, factory)
-
-    def privilegedStartService(self) -> None:
-        """
-        Listen.
-
-        @raise CannotListen: somebody else does, or one may not.
-        """
-        self._raiseSynchronously = True
-        try:
-            super().privilegedStartService()
-        except CannotListenError as error:
-            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-            raise CannotListen(
-                f"cannot listen on {self._description}: {reason}. Stop what has it, or change "
-                f"{self._key} (or {_variable(self._key)})."
-            ) from None
-        except OSError as error:
-            raise CannotListen(
-                f"cannot listen on {self._description}: {error}. See {self._key}."
-            ) from None
-
-
-class Following(Service):
-    """
-    The bus: the publisher to Redis and the subscriber, or the log in memory.
-    """
-
-    def __init__(self, bus: IEventBus, delivery: Delivery) -> None:
-        self._bus = bus
-        self._delivery = delivery
-
-    def startService(self) -> None:
-        """
-        Begin to hear.
-        """
-        super().startService()
-        self._bus.start(self._delivery)
-
-    def stopService(self) -> Deferred[None]:
-        """
-        Hear nothing more, and publish nothing.
-        """
-        super().stopService()
-        return self._bus.stop()
-
-
-class Consuming(Service):
-    """
-    A source of events: the consumer of RabbitMQ, or what is given to this process by hand.
-    """
-
-    def __init__(self, source: IEventSource, receiver: IEventReceiver) -> None:
-        self._source = source
-        self._receiver = receiver
-
-    def startService(self) -> None:
-        """
-        Begin to take events.
-        """
-        super().startService()
-        self._source.start(self._receiver)
-
-    def stopService(self) -> Deferred[None]:
-        """
-        Take no more.
-        """
-        super().stopService()
-        return self._source.stop()
 
 
 class Gateway(MultiService):
@@ -197,8 +100,9 @@ class Gateway(MultiService):
             max_events=config.history.max_events,
             max_bytes=config.history.max_bytes,
         )
-        bus, self._roster = _bus(config, reactor, self.history)
+        bus, self._roster, sets = _bus(config, reactor, self.history)
         self.bus: IEventBus = bus
+        self._trust = Trust(config, reactor, sets)
         broadcaster = Broadcaster(reactor, lambda published: self.delivery.written(published))
         by_hand = MemorySource()
         self.source: IEventSource = _rabbit(config, reactor) or by_hand
@@ -209,7 +113,7 @@ class Gateway(MultiService):
             wall=time.time,
             history=self.history,
             registry=registry,
-            memberships=Memberships(census, registry, revocations),
+            memberships=Memberships(census, registry, revocations, self._trust.authority),
             broadcaster=broadcaster,
             metrics=metrics,
             canary=self._canary,
@@ -238,8 +142,8 @@ class Gateway(MultiService):
             revocations=revocations,
             timetable=self._timetable,
             metrics=metrics,
-            authenticator=_authenticator(config.auth),
-            authority=ClaimedGuilds(),
+            authenticator=self._trust.authenticator,
+            authority=self._trust.authority,
             log=Logger(namespace="gatewayd.connection"),
         )
         self._factory = GatewayFactory(
@@ -265,9 +169,7 @@ class Gateway(MultiService):
             version=__version__,
             clock=reactor,
             wall=time.time,
-            source=self.source,
-            bus=bus,
-            canary=self._canary,
+            upstreams=(self.source, bus, *self._trust.upstreams, self._canary),
             roster=self._roster,
             census=census,
             delivery=self.delivery,
@@ -318,6 +220,7 @@ class Gateway(MultiService):
         connect already.
         """
         self.operations.survey.start()
+        self._trust.start()
         super().startService()
         self.operations.serving = True
         self._beats.start()
@@ -330,6 +233,12 @@ class Gateway(MultiService):
             ws=", ".join(gateway.listen),
             http=", ".join(self.config.http.listen),
         )
+
+    def reload(self) -> None:
+        """
+        Read the keys anew that tokens are checked with.
+        """
+        self._trust.reload()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -356,6 +265,7 @@ class Gateway(MultiService):
         for source in self._sources:
             await source.stop()
         self._beats.stop()
+        await self._trust.stop()
         await self._roster.withdraw(self.config.gateway.instance)
         await MultiService.stopService(self)
         self._log.info("stopped")
@@ -384,14 +294,14 @@ def _ids() -> Callable[[], str]:
     return lambda: f"{nonce}-{next(numbers)}"
 
 
-def _bus(config: Config, reactor: Any, history: History) -> tuple[Any, IRoster]:
+def _bus(config: Config, reactor: Any, history: History) -> tuple[Any, IRoster, RedisSets | None]:
     server = config.redis.server
     dedup_window, most = config.redis.dedup_window, config.history.max_events
     if server is None:
         log = MemoryLog(reactor, time.time, dedup_window=dedup_window, max_length=most)
         memory = MemoryBus(log)
         memory.trim = lambda: history.floor
-        return memory, MemoryRoster(reactor)
+        return memory, MemoryRoster(reactor), None
     keys = Keys(config.redis.channel, config.redis.cluster_keys)
     bus = RedisBus(
         reactor,
@@ -403,7 +313,7 @@ def _bus(config: Config, reactor: Any, history: History) -> tuple[Any, IRoster]:
         max_length=most,
     )
     bus.trim = lambda: history.floor
-    return bus, RedisRoster(reactor, bus.commands, keys)
+    return bus, RedisRoster(reactor, bus.commands, keys), RedisSets(reactor, bus.commands)
 
 
 def _rabbit(config: Config, reactor: Any) -> IEventSource | None:
@@ -438,20 +348,5 @@ def _terms(config: Config) -> Terms:
     )
 
 
-def _authenticator(auth: Auth) -> TokenAuthenticator:
-    return TokenAuthenticator(
-        _revealed(auth.secret) or auth.public_key or "",
-        auth.algorithms,
-        issuer=auth.issuer,
-        audience=auth.audience,
-        leeway=auth.leeway,
-    )
-
-
 def _revealed(secret: Any) -> str | None:
     return None if secret is None else str(secret.get_secret_value())
-
-
-def _variable(key: str) -> str:
-    section, name = key.replace("[", "").split("] ")
-    return f"GATEWAY_{section}_{name}".upper()

@@ -95,9 +95,21 @@ class Daemon(MultiService):
     def _catch(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
+        signal.signal(signal.SIGHUP, self._hung_up)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self.leave, signal.Signals(number).name)
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        """
+        What SIGHUP is for: keys are read anew, everything else stays as it was at the start.
+        """
+        self._log.info("SIGHUP: reading the keys anew")
+        for service in self:
+            service.reload()
 
     def leave(self, why: str = "an operator") -> None:
         """
@@ -111,7 +123,6 @@ class Daemon(MultiService):
         self._leaving = True
         self._log.info("stopping, asked to by {why}", why=why)
         self._reactor.stop()
-
 
     def fail(self) -> None:
         """

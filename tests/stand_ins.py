@@ -177,6 +177,7 @@ class ScriptedAuthority:
     @ivar asked: the guilds of each question.
     @ivar holding: whether answers wait for L{answer}.
     @ivar failing: what it fails with, although an authority never should.
+    @ivar forgotten: whom it was told to know nothing about any more, and in which guild.
     """
 
     def __init__(self) -> None:
@@ -184,6 +185,7 @@ class ScriptedAuthority:
         self.asked: list[tuple[str, ...]] = []
         self.holding = False
         self.failing: Exception | None = None
+        self.forgotten: list[tuple[str | None, str]] = []
         self._held: list[tuple[Principal, tuple[str, ...], Deferred[Grant]]] = []
 
     def allowed(self, principal: Principal, guilds: Sequence[str]) -> Deferred[Grant]:
@@ -196,6 +198,12 @@ class ScriptedAuthority:
         if not self.holding:
             self.answer(-1)
         return answer
+
+    def forget(self, user: str | None, guild: str) -> None:
+        """
+        See L{IGuildAuthority.forget}.
+        """
+        self.forgotten.append((user, guild))
 
     def answer(self, index: int = 0) -> None:
         """
@@ -476,7 +484,9 @@ class Instance:
             wall=self.wall,
             history=self.history,
             registry=self.registry,
-            memberships=Memberships(self.census, self.registry, self.revocations),
+            memberships=Memberships(
+                self.census, self.registry, self.revocations, self.authority
+            ),
             broadcaster=broadcaster
             or PlainBroadcaster(lambda published: self.delivery.written(published)),
             metrics=self.metrics,

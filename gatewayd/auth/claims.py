@@ -32,3 +32,8 @@ class ClaimedGuilds:
                 ),
             )
         )
+
+    def forget(self, user: str | None, guild: str) -> None:
+        """
+        See L{IGuildAuthority.forget}: only the token is asked, each time.
+        """

@@ -65,7 +65,8 @@ def read(
             draft.fill(section, field, reader(content))
         except WrongValue as wrong:
             draft.fault(section, key, str(wrong))
-    return complete(draft.result(), Defaults(platform.node(), os.getpid()))
+    config = complete(draft.result(), Defaults(platform.node(), os.getpid()))
+    return config.model_copy(update={"path": None if path is None else os.fspath(path)})
 
 
 def _text(path: Path, longest: int) -> str:

@@ -312,6 +312,8 @@ class Limits(_Frozen):
 class Config(_Frozen):
     """
     The whole configuration.
+
+    @ivar path: of the ini file that it was read from; not a section.
     """
 
     gateway: Gateway = Gateway()
@@ -322,3 +324,4 @@ class Config(_Frozen):
     history: History = History()
     events: Events = Events()
     limits: Limits = Limits()
+    path: str | None = Field(default=None, exclude=True)
