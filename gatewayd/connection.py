@@ -56,6 +56,7 @@ class Terms:
     messages_per_minute: int
     max_guilds: int
     connections_per_user: int
+    subscribes_per_minute: int = 0
 
 
 @define(eq=False)
@@ -94,7 +95,16 @@ class Connection:
 
     __slots__ = (
         *("_beat_due", "_closing", "_commons", "_core", "_deadline", "_expiry", "_pace"),
-        *("_session", "_unanswered", "address", "client", "interest", "opened", "principal"),
+        *(
+            "_session",
+            "_subscribes",
+            "_unanswered",
+            "address",
+            "client",
+            "interest",
+            "opened",
+            "principal",
+        ),
         *("session_id", "since", "sink", "user"),
     )
 
@@ -110,6 +120,7 @@ class Connection:
         self.opened = commons.clock.seconds()
         self.since = 0
         self._pace = Pace(commons.terms.messages_per_minute)
+        self._subscribes: Pace | None = None
         self._core = Core(self, commons.terms.max_guilds)
         self._session: Session = new_session(self._core)
         self._closing: Closing | None = None
@@ -330,6 +341,21 @@ class Connection:
         self._next_beat(commons.clock.seconds())
         self.extend(principal)
         commons.delivery.admit(self, missed, credentials.last)
+
+    def too_soon(self) -> int:
+        """
+        See L{gatewayd.session.Effects.too_soon}.
+        """
+        commons = self._commons
+        pace = self._subscribes
+        if pace is None:
+            # Most clients never subscribe to more than they identified with.
+            pace = self._subscribes = Pace(commons.terms.subscribes_per_minute)
+        now = commons.clock.seconds()
+        if pace.take(now):
+            return 0
+        commons.metrics.rate_limited.inc()
+        return max(1, round(pace.wait(now) * 1000))
 
     def authorise(self, guild: str, asked: int) -> None:
         """

@@ -49,3 +49,11 @@ class Pace:
             self._look = min(self._limit, max(_FIRST_LOOK, 2 * len(times)))
         times.append(now)
         return True
+
+    def wait(self, now: float) -> float:
+        """
+        Seconds until one more would be within the limit.
+        """
+        if not self._limit or len(self._times) < self._limit:
+            return 0.0
+        return max(0.0, self._times[-self._limit] + self._window - now)

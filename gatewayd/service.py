@@ -154,7 +154,9 @@ class Gateway(MultiService):
                 max_buffered_bytes=limits.max_buffered_bytes,
                 max_buffered_total=limits.max_buffered_total,
                 max_connections=limits.max_connections,
+                max_unidentified=limits.max_unidentified,
                 connections_per_address=limits.connections_per_address,
+                trusted_proxies=gateway.trusted_proxies,
             ),
             reactor,
             broadcaster,
@@ -190,7 +192,10 @@ class Gateway(MultiService):
         self._compose(
             reactor,
             http_world.build(
-                self.operations, admin_token=_revealed(config.http.admin_token), clock=reactor
+                self.operations,
+                admin_token=_revealed(config.http.admin_token),
+                public=config.http.public_stats,
+                clock=reactor,
             ),
         )
 
@@ -343,6 +348,7 @@ def _terms(config: Config) -> Terms:
         expiry_warning=config.auth.expiry_warning,
         leeway=config.auth.leeway,
         messages_per_minute=limits.messages_per_minute,
+        subscribes_per_minute=limits.subscribes_per_minute,
         max_guilds=limits.max_guilds,
         connections_per_user=limits.connections_per_user,
     )

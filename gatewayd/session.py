@@ -69,6 +69,13 @@ class Effects(Protocol):
         Say C{identified}, replay what was missed, and let events flow.
         """
 
+    def too_soon(self) -> int:
+        """
+        Count one more subscription.
+
+        @return: milliseconds to wait for it; 0 if it is within the limit.
+        """
+
     def authorise(self, guild: str, asked: int) -> None:
         """
         Ask whether the session may see a guild; then C{answered}.
@@ -293,6 +300,16 @@ def _subscribe(core: Core, guild: str) -> None:
                 f"at most {core.max_guilds} guilds a session",
                 event="guild_subscribe",
                 guild_id=guild,
+            )
+        )
+    elif wait := core.effects.too_soon():
+        core.effects.send(
+            Error(
+                "rate_limited",
+                "too many subscriptions at once",
+                event="guild_subscribe",
+                guild_id=guild,
+                retry_after=wait,
             )
         )
     else:

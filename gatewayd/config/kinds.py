@@ -118,6 +118,10 @@ Origins = Annotated[
     tuple[Annotated[str, Kind(values.origin, "an origin such as https://example.com")], ...],
     Kind(values.words, "origins such as https://example.com, or *", " ".join),
 ]
+Networks = Annotated[
+    tuple[Annotated[str, Kind(values.network, "an address or network such as 10.0.0.0/8")], ...],
+    Kind(values.words, "addresses or networks such as 10.0.0.0/8", " ".join),
+]
 Algorithms = Annotated[
     tuple[Annotated[str, Kind(values.algorithm, "a JWT algorithm")], ...],
     Kind(values.words, "JWT algorithms such as RS256", " ".join),

@@ -22,6 +22,7 @@ from gatewayd.config.kinds import (
     KeyPattern,
     Level,
     Name,
+    Networks,
     OptionalText,
     Origins,
     RedisURL,
@@ -77,6 +78,11 @@ class Gateway(_Frozen):
         description="The origins whose web pages may connect, such as https://example.com or "
         "https://*.example.com; * allows all. Clients that are not browsers send none and are not asked.",
     )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="The addresses or networks of proxies whose X-Forwarded-For tells where a "
+        "client comes from; from all others it is not looked at. (A haproxy: endpoint needs none.)",
+    )
     log_level: Level = Field(
         default="info", description="The least grave of what is logged: debug, info, warn or error."
     )
@@ -105,6 +111,11 @@ class Http(_Frozen):
     )
     admin_token_file: OptionalText = Field(
         default=None, description="A file that holds the admin token, instead of admin_token."
+    )
+    public_stats: Switch = Field(
+        default=True,
+        description="Whether /stats, /metrics and all that /health tells are for everybody. If "
+        "not, they are for the bearer of the admin token, and /health tells others its status only.",
     )
 
 
@@ -306,6 +317,17 @@ class Limits(_Frozen):
         default=0,
         ge=0,
         description="How many connections this instance takes at all; 0 is no limit.",
+    )
+    max_unidentified: Whole = Field(
+        default=10_000,
+        ge=0,
+        description="How many connections may not have identified yet; 0 is no limit.",
+    )
+    subscribes_per_minute: Whole = Field(
+        default=60,
+        ge=0,
+        description="How many guilds a client may subscribe to in a minute, beside those it "
+        "identifies with; 0 is no limit.",
     )
 
 

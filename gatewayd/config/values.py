@@ -5,6 +5,7 @@ How the text of a key becomes its value.
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Callable, TypeVar
 
 from pydantic import SecretStr
@@ -235,6 +236,16 @@ def origin(text: str) -> str:
         raise WrongValue("expected an origin such as https://example.com:8443, with no path, or *")
     default = {"http": ":80", "https": ":443"}.get(found[1])
     return text.removesuffix(found[3]) if found[3] and found[3] == default else text
+
+
+def network(text: str) -> str:
+    """
+    An IP address or network, in its shortest form.
+    """
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise WrongValue("expected an address or network such as 10.0.0.0/8") from None
 
 
 def optional(read: Callable[[str], T]) -> Callable[[str], T | None]:

@@ -55,6 +55,16 @@ class Admission:
                 headers=((b"WWW-Authenticate", b'Bearer error="invalid_token"'),),
             )
 
+    def holds(self, headers: Headers) -> bool:
+        """
+        Whether these headers carry the token.
+        """
+        try:
+            self.authorise(headers)
+        except Problem:
+            return False
+        return True
+
     def __call__(self, method: bytes, path: bytes, headers: Headers) -> int:
         """
         See L{gatewayd.http.site.Admit}. The routes ask for the token in any case; this is

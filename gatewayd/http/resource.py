@@ -150,8 +150,18 @@ class Calls:
     # With it, Werkzeug answers //some.host/path with a redirect.
     app.url_map.merge_slashes = False
 
-    def __init__(self, operations: IOperations, admission: Admission, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        operations: IOperations,
+        admission: Admission,
+        clock: IReactorTime,
+        public: bool = True,
+    ) -> None:
+        """
+        @param public: whether the figures are for everybody.
+        """
         self.admission = admission
+        self._public = public
         self._operations = operations
         self._clock = clock
         self._html, self._policy = _page()
@@ -165,6 +175,13 @@ class Calls:
                 f"The gateway had no answer within {ANSWER_TIMEOUT:g} seconds; "
                 "what was asked may still be done.",
             ) from None
+
+    def _show(self, request: Request) -> None:
+        """
+        @raise Problem: the figures are not for whoever asks.
+        """
+        if not self._public:
+            self.admission.authorise(request.requestHeaders)
 
     async def _told(self, request: Request, work: Deferred[dict[str, Any]]) -> bytes:
         found = await self._answered(work)
@@ -185,7 +202,10 @@ class Calls:
         Whether clients are served, and by what.
         """
         health = self._operations.health()
-        return _json(request, health, 200 if health.get("status") in _SERVING else 503)
+        code = 200 if health.get("status") in _SERVING else 503
+        if not self._public and not self.admission.holds(request.requestHeaders):
+            health = {"status": health.get("status")}
+        return _json(request, health, code)
 
     @app.route("/health/live", methods=["GET"])
     def live(self, request: Request) -> bytes:
@@ -209,6 +229,7 @@ class Calls:
         """
         The figures, and the instances of the cluster.
         """
+        self._show(request)
         return await self._told(request, self._operations.stats())
 
     @app.route("/metrics", methods=["GET"])
@@ -216,6 +237,7 @@ class Calls:
         """
         The figures for Prometheus.
         """
+        self._show(request)
         body, media = self._operations.exposition()
         return _content(request, body, media.encode("ascii"))
 
@@ -318,12 +340,16 @@ def build(
     *,
     admin_token: str | None,
     clock: IReactorTime,
+    public: bool = True,
     max_connections: int = MAX_CONNECTIONS,
 ) -> Site:
     """
     The HTTP side of a gateway, ready to listen.
 
     @param admin_token: for the calls that publish and administer; L{None} to refuse them.
+    @param public: whether the figures are for everybody, and not for the bearer of that alone.
     """
     admission = Admission(admin_token)
-    return Site(Root(Calls(operations, admission, clock)), admission, clock, max_connections)
+    return Site(
+        Root(Calls(operations, admission, clock, public)), admission, clock, max_connections
+    )

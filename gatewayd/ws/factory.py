@@ -4,6 +4,7 @@ The door: what it takes to get a WebSocket here, and what all of them are held t
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from attrs import frozen
@@ -37,6 +38,8 @@ class Door:
     max_buffered_total: int
     max_connections: int
     connections_per_address: int
+    max_unidentified: int = 0
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class GatewayFactory(WebSocketServerFactory):
@@ -63,6 +66,7 @@ class GatewayFactory(WebSocketServerFactory):
         self.draining = False
         self.our_log = Logger(namespace="gatewayd.ws")
         self._addresses: dict[str, int] = {}
+        self._trusted = [ip_network(one) for one in door.trusted_proxies]
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
@@ -104,6 +108,38 @@ class GatewayFactory(WebSocketServerFactory):
         else:
             self._addresses.pop(address, None)
 
+    def came_from(self, address: str, forwarded: str) -> str:
+        """
+        Where a client is, whose connection came from C{address}.
+
+        @param forwarded: its C{X-Forwarded-For}, which anybody may send: of what it says only
+            that counts which a trusted proxy has added.
+        """
+        for hop in reversed(forwarded.split(",")):
+            if not self._is_proxy(address):
+                break
+            try:
+                address = str(ip_address(hop.strip()))
+            except ValueError:
+                break
+        return address
+
+    def _is_proxy(self, address: str) -> bool:
+        if not self._trusted:
+            return False
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._trusted)
+
+    @property
+    def unidentified(self) -> int:
+        """
+        Connections of which nobody knows yet whose they are.
+        """
+        return self.countConnections - self.commons.census.identified
+
     def refusal(self, origin: str | None, address: str) -> tuple[int, int | None] | None:
         """
         Why a handshake cannot go on.
@@ -116,6 +152,8 @@ class GatewayFactory(WebSocketServerFactory):
         if not door.origins.allow(origin):
             return 403, None
         if door.max_connections and self.countConnections > door.max_connections:
+            return 429, RETRY_AFTER
+        if door.max_unidentified and self.unidentified > door.max_unidentified:
             return 429, RETRY_AFTER
         if (
             door.connections_per_address

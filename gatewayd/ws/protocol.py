@@ -178,6 +178,12 @@ class GatewayProtocol(LeanServerProtocol):
         A TCP connection is there.
         """
         self._arrive()
+        limit = self.factory.door.max_unidentified
+        if limit and self.factory.unidentified >= 2 * limit:
+            # Those who never send a request cannot be told no in one.
+            self.factory.commons.metrics.refusals.labels("none").inc()
+            self._deaf = True
+            self.transport.abortConnection()
         self._deadline = self.factory.commons.timetable.add(
             self.factory.clock.seconds() + handshake.TIMEOUT, self._overdue
         )
@@ -228,24 +234,26 @@ class GatewayProtocol(LeanServerProtocol):
         """
         See L{LeanServerProtocol.admit}.
         """
-        return self._let_in(opening.origin)
+        return self._let_in(opening.origin, opening.forwarded.decode("latin-1"))
 
     def onConnect(self, request: Any) -> None:
         """
         The request is a good one after all. This must stay synchronous: with a Deferred,
         Autobahn opens connections that are long gone.
         """
-        self._let_in(request.origin)
+        self._let_in(request.origin, request.headers.get("x-forwarded-for", ""))
 
-    def _arrive(self) -> None:
+    def _arrive(self, forwarded: str = "") -> None:
         # A UNIX socket has no host: all of its clients share one address.
-        self._address = getattr(self.transport.getPeer(), "host", "") or "local"
+        address = getattr(self.transport.getPeer(), "host", "") or "local"
+        self._address = self.factory.came_from(address, forwarded) if forwarded else address
         self.factory.arrived(self._address)
 
-    def _let_in(self, origin: str | None) -> bool:
-        # A proxy says whose connection it is only when that has been made (PROXY protocol).
+    def _let_in(self, origin: str | None, forwarded: str) -> bool:
+        # A proxy says whose connection it is only when that has been made (PROXY protocol), or
+        # in the request.
         self.factory.departed(self._address)
-        self._arrive()
+        self._arrive(forwarded)
         refused = self.factory.refusal(origin, self._address)
         if refused is not None:
             self._refuse(*refused)

@@ -64,11 +64,13 @@ class RecordingEffects:
     Effects that happen nowhere and are remembered.
 
     @ivar done: each effect's name, with what it was given.
+    @ivar wait: milliseconds to wait for one more subscription.
     @ivar at_once: by the name of an effect, what else happens before it returns: an authority
         that knows the answer, a connection that breaks.
     """
 
     def __init__(self) -> None:
+        self.wait = 0
         self.done: list[tuple[Any, ...]] = []
         self.at_once: dict[str, Callable[..., None]] = {}
 
@@ -76,6 +78,12 @@ class RecordingEffects:
         self.done.append((name, *given))
         if name in self.at_once:
             self.at_once[name](*given)
+
+    def too_soon(self) -> int:
+        """
+        See L{Effects.too_soon}.
+        """
+        return self.wait
 
     def send(self, message: Message) -> None:
         """

@@ -50,6 +50,7 @@ class DefaultsTests(SynchronousTestCase):
                 "heartbeat_interval": 30.0,
                 "identify_timeout": 10.0,
                 "allowed_origins": ("*",),
+                "trusted_proxies": (),
                 "log_level": "info",
                 "drain_time": 10.0,
             },
@@ -57,6 +58,7 @@ class DefaultsTests(SynchronousTestCase):
                 "listen": ("tcp:3006:interface=127.0.0.1",),
                 "admin_token": None,
                 "admin_token_file": None,
+                "public_stats": True,
             },
             "auth": {
                 "algorithms": ("HS256",),
@@ -97,6 +99,8 @@ class DefaultsTests(SynchronousTestCase):
                 "connections_per_user": 20,
                 "connections_per_address": 0,
                 "max_connections": 0,
+                "max_unidentified": 10000,
+                "subscribes_per_minute": 60,
             },
         }
         self.assertEqual(parse("").model_dump(exclude={"auth": {"public_key"}}), expected)

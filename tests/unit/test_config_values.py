@@ -154,6 +154,20 @@ class PlainTests(SynchronousTestCase):
             ),
         )
 
+    def test_networks(self) -> None:
+        """
+        Addresses and networks of either family, and nothing that names more than it seems to.
+        """
+        self.check(
+            "gateway.trusted_proxies",
+            {
+                "": (),
+                "10.0.0.1 192.168.0.0/16": ("10.0.0.1/32", "192.168.0.0/16"),
+                "::1,fd00::/8": ("::1/128", "fd00::/8"),
+            },
+            ("10.0.0.1/8", "localhost", "10.0.0", "10.0.0.0/33"),
+        )
+
     def test_text(self) -> None:
         """
         Text is one line without quotes around it, as long as its place allows.

@@ -52,6 +52,18 @@ class SubscribeTests(SynchronousTestCase):
         self.assertIn("later", error.message)
         self.assertEqual(subject.core.guilds, set())
 
+    def test_too_often(self) -> None:
+        """
+        Over the rate of subscriptions the answer is when to try again, and nobody is asked.
+        """
+        subject = live()
+        subject.effects.wait = 1500
+        ((_, error),) = subject.says(subscribe("g1"))
+        self.assertEqual((error.code, error.retry_after), ("rate_limited", 1500))
+        self.assertEqual((error.event, error.guild_id), ("guild_subscribe", "g1"))
+        subject.effects.wait = 0
+        subject.asks("g1")
+
     def test_no_answer_is_no(self) -> None:
         """
         An authority that says nothing of a guild has not granted it.

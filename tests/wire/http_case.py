@@ -61,6 +61,7 @@ class HTTPTestCase(SynchronousTestCase):
     """
 
     admin_token: str | None = TOKEN
+    public = True
 
     def setUp(self) -> None:
         """
@@ -68,7 +69,12 @@ class HTTPTestCase(SynchronousTestCase):
         """
         self.operations = RecordingOperations()
         self.clock = Clock()
-        self.site = build(self.operations, admin_token=self.admin_token, clock=self.clock)
+        self.site = build(
+            self.operations,
+            admin_token=self.admin_token,
+            clock=self.clock,
+            public=self.public,
+        )
         self.events = self.enterContext(capturedLogs())
 
     def problem(self, answer: Answer, status: int) -> dict[str, Any]:

@@ -178,6 +178,34 @@ class PublicTests(CallsTestCase):
         self.problem(answer, 403)
 
 
+class PrivateTests(CallsTestCase):
+    """
+    Figures that are not for everybody.
+    """
+
+    public = False
+
+    def test_figures(self) -> None:
+        """
+        C{/stats} and C{/metrics} are for the bearer of the admin token.
+        """
+        for path in ("/stats", "/metrics"):
+            self.problem(self.ask("GET", path), 401)
+            self.assertEqual(self.ask("GET", path, headers=BEARER).status, 200)
+
+    def test_health(self) -> None:
+        """
+        C{/health} tells others whether clients are served, and nothing else.
+        """
+        self.operations.condition = {"status": "draining", "instance": "i", "rabbitmq": {}}
+        answer = self.ask("GET", "/health")
+        self.assertEqual((answer.status, answer.json()), (503, {"status": "draining"}))
+        answer = self.ask("GET", "/health", headers=BEARER)
+        self.assertEqual(answer.json(), self.operations.condition)
+        for path in ("/health/live", "/health/ready"):
+            self.assertEqual(self.ask("GET", path).status, 200)
+
+
 class ProtectedTests(CallsTestCase):
     """
     Who may make the calls that change or reveal something.

@@ -465,3 +465,74 @@ class AddressTests(HandshakeTestCase):
         self.refused(come("198.51.100.1"), 429, retry=True)
         first.hang_up()
         self.assertEqual(come("198.51.100.1").response.status, 101)
+
+
+class ForwardedTests(HandshakeTestCase):
+    """
+    Whose word counts for where a client comes from.
+    """
+
+    per_address = 1
+    proxies = ("10.0.0.0/8", "fd00::/8")
+
+    def status(self, address: str, forwarded: str, **headers: str) -> int:
+        """
+        What becomes of one more connection from C{address} with this C{X-Forwarded-For}.
+        """
+        return self.arrive(address).upgrade(X_Forwarded_For=forwarded, **headers).status
+
+    def test_trusted(self) -> None:
+        """
+        A proxy's word counts, and of several proxies the first one's; what stood there before
+        is the client's own and does not.
+        """
+        self.assertEqual(self.status("10.1.1.1", "198.51.100.1"), 101)
+        self.assertEqual(self.status("10.1.1.1", "6.6.6.6, 198.51.100.1"), 429)
+        self.assertEqual(self.status("10.2.2.2", "198.51.100.1,10.1.1.1"), 429)
+        self.assertEqual(self.status("fd00::1", "198.51.100.2"), 101)
+        self.assertEqual(self.status("10.1.1.1", "198.51.100.2", X_Note="\xe4"), 429)
+
+    def test_untrusted(self) -> None:
+        """
+        Anybody else's does not.
+        """
+        self.assertEqual(self.status("203.0.113.1", "198.51.100.1"), 101)
+        self.assertEqual(self.status("203.0.113.1", "198.51.100.2"), 429)
+
+    def test_nonsense(self) -> None:
+        """
+        What is no address is not believed either, and leaves it at the proxy's own.
+        """
+        self.assertEqual(self.status("10.1.1.1", "unknown"), 101)
+        self.assertEqual(self.status("10.1.1.1", "1.2.3.4, <script>"), 429)
+
+
+class UnidentifiedTests(HandshakeTestCase):
+    """
+    How many may be here without a name.
+    """
+
+    unidentified = 2
+
+    def test_handshakes(self) -> None:
+        """
+        One too many that has not identified is a 429; who identifies makes room.
+        """
+        first, _ = self.connect(), self.connect()
+        client = self.arrive()
+        client.upgrade()
+        self.refused(client, 429, retry=True)
+        client.hang_up()
+        token = self.instance.token("u1")
+        first.say("identify", userId="u1", token=token, guildIds=[])
+        self.connect()
+
+    def test_silent(self) -> None:
+        """
+        Of those who never send a request, too, only so many are kept.
+        """
+        waiting = [self.arrive() for _ in range(10)]
+        self.loop.settle()
+        self.assertEqual(
+            [bool(client.kernel.closed) for client in waiting], [False] * 4 + [True] * 6
+        )

@@ -371,6 +371,8 @@ class GatewayTestCase(SynchronousTestCase):
     @cvar origins: C{allowed_origins}.
     @cvar max_connections: 0 is no limit.
     @cvar per_address: so is this.
+    @cvar unidentified: and this.
+    @cvar proxies: whose C{X-Forwarded-For} is believed.
     """
 
     terms: dict[str, Any] = {}  # noqa: RUF012 - read only
@@ -380,6 +382,8 @@ class GatewayTestCase(SynchronousTestCase):
     max_total = 1 << 30
     max_connections = 0
     per_address = 0
+    unidentified = 0
+    proxies: tuple[str, ...] = ()
 
     def setUp(self) -> None:
         """
@@ -407,6 +411,8 @@ class GatewayTestCase(SynchronousTestCase):
                 max_buffered_total=self.max_total,
                 max_connections=self.max_connections,
                 connections_per_address=self.per_address,
+                max_unidentified=self.unidentified,
+                trusted_proxies=self.proxies,
             ),
             self.loop,
             broadcaster,
