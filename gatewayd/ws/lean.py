@@ -143,6 +143,11 @@ class LeanServerProtocol(WebSocketServerProtocol):
         """
         Bytes came.
         """
+        if self.state == OPEN and not self.data and not self.inside_message:
+            payload = small_text(data)
+            if payload is not None and self.current_frame is None:
+                self.onMessage(payload, False)
+                return
         self.data += data
         if self.state == OPEN:
             while self.processData() and self.state != CLOSED:
@@ -225,6 +230,20 @@ class LeanServerProtocol(WebSocketServerProtocol):
             self.droppedByMe = True
             self.state = CLOSED
             self._closeConnection(abort)
+
+
+def small_text(data: bytes) -> bytes | None:
+    """
+    The payload of a masked text frame, whole and of less than 126 bytes (RFC 6455, section
+    5.2), if that and nothing else is what C{data} is. Nearly all that clients say is such a
+    frame, in a packet of its own, and Autobahn's machine takes eight microseconds for it.
+    """
+    size = len(data) - 6
+    if not 0 < size < 126 or data[0] != 0x81 or data[1] != 0x80 | size:
+        return None
+    mask = data[2:6] * (size // 4 + 1)
+    payload = int.from_bytes(data[6:], "little") ^ int.from_bytes(mask[:size], "little")
+    return payload.to_bytes(size, "little")
 
 
 _REQUEST = re.compile(rb"GET [!-~]+ HTTP/1\.1\r\n")
