@@ -128,6 +128,7 @@ listen = tcp:{site.web}:interface=127.0.0.1:backlog=1024
 instance = benchmark
 identify_timeout = 600 s
 drain_time = 0 s
+compression = {"yes" if site.deflate else "no"}
 [http]
 listen = tcp:{site.control}:interface=127.0.0.1
 admin_token = {ADMIN_TOKEN}

@@ -265,6 +265,8 @@ class ISink(Interface):
         "Whether broadcasts may be under way to it, behind which all else has to queue."
     )
 
+    deflates: bool = Attribute("Whether its client takes compressed frames.")
+
     def send(frame: bytes) -> None:
         """
         Write one or more whole WebSocket frames. On a connection that is closing or over its

@@ -157,6 +157,7 @@ class Gateway(MultiService):
                 max_unidentified=limits.max_unidentified,
                 connections_per_address=limits.connections_per_address,
                 trusted_proxies=gateway.trusted_proxies,
+                compression=gateway.compression,
             ),
             reactor,
             broadcaster,

@@ -234,6 +234,7 @@ class RecordingSink:
     """
 
     fd = -1
+    deflates = False
 
     def __init__(self) -> None:
         self.live = False

@@ -78,6 +78,11 @@ class Gateway(_Frozen):
         description="The origins whose web pages may connect, such as https://example.com or "
         "https://*.example.com; * allows all. Clients that are not browsers send none and are not asked.",
     )
+    compression: Switch = Field(
+        default=False,
+        description="Whether clients may ask for compressed messages (permessage-deflate). An "
+        "event is compressed once for all of them.",
+    )
     trusted_proxies: Networks = Field(
         default=(),
         description="The addresses or networks of proxies whose X-Forwarded-For tells where a "

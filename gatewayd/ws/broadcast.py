@@ -31,6 +31,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from gatewayd.interfaces import IBroadcaster, ISink
+from gatewayd.ws.deflate import deflated
 
 SLICE = 0.003
 """
@@ -64,6 +65,8 @@ class _Broadcast(NamedTuple):
 class Broadcaster:
     """
     See the module.
+
+    @ivar deflating: connections that have negotiated compression. Without any, nobody is asked.
     """
 
     def __init__(self, clock: IReactorTime, written: Callable[[float], None]) -> None:
@@ -79,6 +82,7 @@ class Broadcaster:
         self._at = 0
         self._done: list[float] = []
         self._scheduled = False
+        self.deflating = 0
 
     @property
     def busy(self) -> bool:
@@ -91,12 +95,25 @@ class Broadcaster:
         """
         See L{IBroadcaster.broadcast}.
         """
-        self._waiting.append(_Broadcast(frame, sinks, published))
+        if self.deflating:
+            self._divide(frame, sinks, published)
+        else:
+            self._waiting.append(_Broadcast(frame, sinks, published))
         if not self._scheduled:
             self._scheduled = True
             self._clock.callLater(0, self._turn)
         elif len(self._waiting) > MAX_WAITING:
             self._write_until(float("inf"))
+
+    def _divide(self, frame: bytes, sinks: Sequence[ISink], published: float) -> None:
+        """
+        Have a compressed twin of C{frame} made, if anybody is to get it.
+        """
+        packed = [sink for sink in sinks if sink.deflates]
+        if packed:
+            sinks = [sink for sink in sinks if not sink.deflates]
+            self._waiting.append(_Broadcast(deflated(frame), packed, 0.0))
+        self._waiting.append(_Broadcast(frame, sinks, published))
 
     def _turn(self) -> None:
         if self._write_until(self._clock.seconds() + SLICE):

@@ -40,12 +40,14 @@ class Door:
     connections_per_address: int
     max_unidentified: int = 0
     trusted_proxies: tuple[str, ...] = ()
+    compression: bool = False
 
 
 class GatewayFactory(WebSocketServerFactory):
     """
     Makes a L{GatewayProtocol} for each connection.
 
+    @ivar compresses: clients may ask for compressed frames.
     @ivar draining: nobody is let in any more.
     @ivar broadcaster: what writes to all of them.
     @ivar pressure: what they have not taken yet, in all.
@@ -64,6 +66,7 @@ class GatewayFactory(WebSocketServerFactory):
         self.door = door
         self.clock = clock
         self.draining = False
+        self.compresses = door.compression
         self.our_log = Logger(namespace="gatewayd.ws")
         self._addresses: dict[str, int] = {}
         self._trusted = [ip_network(one) for one in door.trusted_proxies]

@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from gatewayd.ws import handshake
+from gatewayd.ws import deflate, handshake
 
 OPEN = WebSocketServerProtocol.STATE_OPEN
 CLOSED = WebSocketServerProtocol.STATE_CLOSED
@@ -183,10 +183,14 @@ class LeanServerProtocol(WebSocketServerProtocol):
             return
         self.data = self.data[opening.length :]
         if self.admit(opening):
+            extensions = b""
+            if self.factory.compresses and deflate.acceptable(opening.extensions):
+                extensions = b"Sec-WebSocket-Extensions: %s\r\n" % deflate.RESPONSE
+                self._perMessageCompress = deflate.Inflating()
             self.transport.write(
                 b"HTTP/1.1 101 Switching Protocols\r\n"
-                b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Accept: %s\r\n\r\n" % accept(opening.key)
+                b"Upgrade: websocket\r\nConnection: Upgrade\r\n%s"
+                b"Sec-WebSocket-Accept: %s\r\n\r\n" % (extensions, accept(opening.key))
             )
             self.state = OPEN
             self.onOpen()

@@ -63,6 +63,14 @@ class GatewayProtocol(LeanServerProtocol):
 
     fd = -1
     live = False
+
+    @property
+    def deflates(self) -> bool:
+        """
+        See L{ISink}.
+        """
+        return self._perMessageCompress is not None
+
     _descriptor = -1
 
     def send(self, frame: bytes) -> None:
@@ -221,6 +229,7 @@ class GatewayProtocol(LeanServerProtocol):
         # The number may be another's by now.
         self.fd = self._descriptor = -1
         self.factory.pressure.gone(self)
+        self.factory.broadcaster.deflating -= self.deflates
         super().connectionLost(reason)
         self.factory.commons.timetable.cancel(self._deadline)
         connection, self._connection = self._connection, None
@@ -292,6 +301,7 @@ class GatewayProtocol(LeanServerProtocol):
 
     def _opened(self) -> None:
         self._descriptor = plain_descriptor(self.transport)
+        self.factory.broadcaster.deflating += self.deflates
         self._connection = Connection(self.factory.commons, self, self._address)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:

@@ -50,6 +50,7 @@ class DefaultsTests(SynchronousTestCase):
                 "heartbeat_interval": 30.0,
                 "identify_timeout": 10.0,
                 "allowed_origins": ("*",),
+                "compression": False,
                 "trusted_proxies": (),
                 "log_level": "info",
                 "drain_time": 10.0,

@@ -29,6 +29,7 @@ class Wire:
     """
 
     live = True
+    deflates = False
 
     def __init__(self, case: SynchronousTestCase, room: int | None = None) -> None:
         self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -372,6 +372,7 @@ class GatewayTestCase(SynchronousTestCase):
     @cvar max_connections: 0 is no limit.
     @cvar per_address: so is this.
     @cvar unidentified: and this.
+    @cvar compression: whether clients may ask for it.
     @cvar proxies: whose C{X-Forwarded-For} is believed.
     """
 
@@ -383,6 +384,7 @@ class GatewayTestCase(SynchronousTestCase):
     max_connections = 0
     per_address = 0
     unidentified = 0
+    compression = False
     proxies: tuple[str, ...] = ()
 
     def setUp(self) -> None:
@@ -413,6 +415,7 @@ class GatewayTestCase(SynchronousTestCase):
                 connections_per_address=self.per_address,
                 max_unidentified=self.unidentified,
                 trusted_proxies=self.proxies,
+                compression=self.compression,
             ),
             self.loop,
             broadcaster,
