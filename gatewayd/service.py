@@ -77,10 +77,16 @@ class Gateway(MultiService):
     _log = Logger()
 
     def __init__(
-        self, config: Config, reactor: Any, leave: Callable[[], None], fail: Callable[[], None]
+        self,
+        config: Config,
+        reactor: Any,
+        leave: Callable[[], None],
+        fail: Callable[[], None],
+        listening: Any = None,
     ) -> None:
         """
-        @param reactor: listens and connects; its clock times everything.
+        @param reactor: connects, and listens for operators; its clock times everything.
+        @param listening: listens for clients, if it is not the reactor that does.
         @param leave: stops the process in good order.
         @param fail: does so, too, and has it end as one that failed.
         """
@@ -192,6 +198,7 @@ class Gateway(MultiService):
         )
         self._compose(
             reactor,
+            listening or reactor,
             http_world.build(
                 self.operations,
                 admin_token=_revealed(config.http.admin_token),
@@ -200,18 +207,18 @@ class Gateway(MultiService):
             ),
         )
 
-    def _compose(self, reactor: Any, site: Any) -> None:
+    def _compose(self, reactor: Any, listening: Any, site: Any) -> None:
         self._add("redis", Following(self.bus, self.delivery))
         for source in self._sources:
             self._add(
                 "rabbitmq" if source is self.source else "events", Consuming(source, self.ingest)
             )
-        for where, factory, endpoints in (
-            ("gateway", self._factory, self.config.gateway.listen),
-            ("http", site, self.config.http.listen),
+        for where, by, factory, endpoints in (
+            ("gateway", listening, self._factory, self.config.gateway.listen),
+            ("http", reactor, site, self.config.http.listen),
         ):
             for number, description in enumerate(endpoints):
-                listener = Listener(reactor, description, f"[{where}] listen", factory)
+                listener = Listener(by, description, f"[{where}] listen", factory)
                 self._add(f"{where}-{number}" if number else where, listener)
 
     def _add(self, name: str, service: Service) -> None:

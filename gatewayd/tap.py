@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import time
+from random import random
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -167,12 +168,19 @@ def _logs_by_itself(twistd: Any) -> bool:
 def _composed(config: Config, reactor: Any, daemon: Daemon) -> IService:
     # Not before: it imports everything, and wrong configurations are told without that.
     from gatewayd.service import Gateway
+    from gatewayd.workers import Crew, inherited, orphaned
 
+    service: Any
     try:
-        gateway = Gateway(config, reactor, daemon.leave, daemon.fail)
+        if config.gateway.workers > 1:
+            service = Crew(config, reactor, random)
+        else:
+            listening = inherited(reactor, os.environ)
+            service = Gateway(config, reactor, daemon.leave, daemon.fail, listening)
+            orphaned(reactor, os.environ, daemon.leave)
     except GatewayError as error:
         raise _told([str(error)], CANNOT_START) from None
-    gateway.setServiceParent(daemon)
+    service.setServiceParent(daemon)
     return daemon
 
 
