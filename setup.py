@@ -16,12 +16,16 @@ VERSION = re.search(r'^__version__ = "([^"]+)"$', INIT, re.MULTILINE)
 assert VERSION, "gatewayd/__init__.py holds no __version__ line"
 
 TEST = [
+    "build>=1.2",
     "hypothesis>=6.100",
+    "jsonschema>=4.21",
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-twisted>=1.14",
+    "pyyaml>=6",
     # The packaging tests build wheels without the network, so the builder itself must be here.
     "setuptools>=70.1",
+    "websockets>=14",
 ]
 
 setup(
@@ -68,6 +72,8 @@ setup(
     ],
     extras_require={
         "test": TEST,
+        # For gatewayd.client.asyncio; the one on Twisted needs nothing more.
+        "client": ["websockets>=14"],
         "bench": ["matplotlib>=3.9"],
         "dev": [
             *TEST,
@@ -75,6 +81,8 @@ setup(
             "mypy>=1.14",
             "mypy-zope>=1.0.9",
             "ruff>=0.9",
+            "types-jsonschema",
+            "types-pyyaml",
         ],
     },
     # Saying that the root of the checkout is where packages live, although that is the default,

@@ -1,5 +1,5 @@
 """
-Runs the benchmarks: C{python -m benchmarks quick|all|growth|memory|report|honesty}.
+Runs the benchmarks: C{python -m benchmarks quick|all|growth|memory|pipeline|report|honesty}.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from benchmarks import (
     growth,
     honesty,
     memory,
+    pipeline,
     plots,
     publishing,
     report,
@@ -123,6 +124,16 @@ def honest() -> bool:
     return _told(wrong)
 
 
+def pipe(rabbitmq: str, redis: str, rounds: int, *, profile: bool) -> bool:
+    """
+    The way of an event through RabbitMQ and Redis, and what each of its legs costs.
+    """
+    found = pipeline.measure(rabbitmq, redis, rounds=rounds, profile=profile)
+    print(pipeline.told(found))
+    print(pipeline.line(found))
+    return _told(found.failures)
+
+
 def _growth() -> growth.Growth:
     say("Growth")
     found = growth.measure(seconds=1.0)
@@ -178,11 +189,19 @@ def main(arguments: list[str]) -> int:
         commands.add_parser(name, help=(function.__doc__ or "").strip())
     guarding = commands.add_parser("memory", help=(guard.__doc__ or "").strip())
     guarding.add_argument("--record", action="store_true", help="write memory.json anew")
+    piping = commands.add_parser("pipeline", help=(pipe.__doc__ or "").strip())
+    piping.add_argument("--rabbitmq", metavar="URL", default=pipeline.RABBITMQ)
+    piping.add_argument("--redis", metavar="URL", default=pipeline.REDIS)
+    piping.add_argument("--rounds", type=int, default=3)
+    piping.add_argument("--profile", action="store_true", help="what each leg spends it on")
     chosen = parser.parse_args(arguments)
     # So that servers are ended however we are.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     raise_limits()
     try:
+        if chosen.command == "pipeline":
+            well = pipe(chosen.rabbitmq, chosen.redis, chosen.rounds, profile=chosen.profile)
+            return 0 if well else 1
         build()
         if chosen.command == "memory":
             well = guard(record=chosen.record)

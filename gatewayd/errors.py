@@ -93,6 +93,19 @@ class Stopped(GatewayError):
     """
 
 
+class Superseded(GatewayError):
+    """
+    A consumer of the broker was about to publish although another has taken over from it, and
+    with that all that it had in hand.
+
+    @ivar consumer: the one that is over.
+    """
+
+    def __init__(self, consumer: str) -> None:
+        super().__init__(f"consumer {consumer} has a successor")
+        self.consumer = consumer
+
+
 class ConfigError(GatewayError):
     """
     The configuration has faults; all of them are here.

@@ -26,6 +26,12 @@ Bytes that an entry occupies beside its data: measured with tracemalloc for an e
 guild, rounded up. L{History} counts them, so that C{max_bytes} bounds memory and not a sum.
 """
 
+NAMED = 250
+"""
+Bytes for each further guild or user that its audience names, measured likewise, with their
+lists below. An event may name a hundred thousand.
+"""
+
 
 class Missed(msgspec.Struct, frozen=True):
     """
@@ -61,6 +67,8 @@ class _Sliding(Generic[_Item]):
 
     def drop_first(self) -> _Item:
         first = self._items[self._gone]
+        # What is gone must not be kept alive until the list is compacted.
+        self._items[self._gone] = None  # type: ignore[assignment]
         self._gone += 1
         # Compacting at half keeps each removal at constant cost on average.
         if self._gone * 2 >= len(self._items):
@@ -73,6 +81,12 @@ class _Sliding(Generic[_Item]):
 
     def __len__(self) -> int:
         return len(self._items) - self._gone
+
+
+def _size(entry: Entry) -> int:
+    audience = entry.event.audience
+    named = sum(map(len, (audience.guilds, audience.users, audience.also, audience.excluded)))
+    return len(entry.event.data) + OVERHEAD + NAMED * max(0, named - 1)
 
 
 def _after(serials: _Sliding[int], serial: int) -> list[int]:
@@ -167,7 +181,7 @@ class History:
             if serials is None:
                 serials = index[key] = _Sliding()
             serials.append(serial)
-        self.bytes += len(entry.event.data) + OVERHEAD
+        self.bytes += _size(entry)
         self.head = position
         while len(self._entries) > self._max_events or self.bytes > self._max_bytes:
             self._evict()
@@ -194,7 +208,7 @@ class History:
         position = self._positions.drop_first()
         self._arrivals.drop_first()
         self._first += 1
-        self.bytes -= len(entry.event.data) + OVERHEAD
+        self.bytes -= _size(entry)
         for index, key in self._keys(entry):
             serials = index[key]
             serials.drop_first()

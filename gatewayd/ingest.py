@@ -44,6 +44,8 @@ class Ingest:
     @ivar new_uid: makes an id for an event whose publisher gave none.
     @ivar broken: called if publishing fails for a reason that nobody foresaw: what is in hand
         has been given back, and would come again and again.
+    @ivar superseded: called with the id of a consumer that has a successor, and will have nothing
+        published any more.
     @ivar max_bytes: the longest body that can become an event. One longer than a client may
         have unsent would close every client it is for.
     """
@@ -55,12 +57,13 @@ class Ingest:
     ephemeral: frozenset[str]
     max_bytes: int
     broken: Callable[[], None] = lambda: None
+    superseded: Callable[[str], None] = lambda consumer: None
     _queue: deque[tuple[IDelivery, Event]] = field(factory=deque)
     _publishing: bool = False
     _stopped: bool = False
     _idle: list[Deferred[None]] = field(factory=list)
     _confirmed: list[str] = field(factory=list)
-    _superseded: str | None = None
+    _ended: str | None = None
 
     _log = Logger()
 
@@ -160,10 +163,11 @@ class Ingest:
                 try:
                     positions = await self.bus.publish([event for _, event in batch], confirmed)
                 except Superseded as error:
-                    # Whatever came by that consumer its successor was given, too; other
-                    # sources' events are nobody else's.
-                    self._superseded = error.consumer
+                    # All that came by that consumer its successor was given; what came from
+                    # elsewhere is ours alone.
+                    self._ended = error.consumer
                     self._queue.extendleft(reversed(batch))
+                    self.superseded(error.consumer)
                     continue
                 except Exception:
                     # Not known to be published, so it is not acked: whoever gets it next
@@ -183,11 +187,8 @@ class Ingest:
             if not self._queue or taken > BATCH_BYTES:
                 return
             delivery, event = self._queue.popleft()
-            if not delivery.live:
+            if not delivery.live or _consumer(delivery.receipt or "") == self._ended:
                 # It comes again, to this consumer's successor, and behind what came before it.
-                continue
-            if self._superseded and _consumer(delivery.receipt or "") == self._superseded:
-                delivery.requeue()
                 continue
             taken += len(event.data)
             yield delivery, event

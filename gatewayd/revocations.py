@@ -24,8 +24,11 @@ class Revocations:
         """
         self._limit = limit
         self._removed: dict[tuple[str, str], int] = {}
-        self._deleted: dict[str, int] = {}
+        # What follows in the log may share a millisecond with what it follows, so whether a
+        # user joined before or after the deletion is told by a count.
+        self._deleted: dict[str, tuple[int, int]] = {}
         self._rejoined: dict[tuple[str, str], int] = {}
+        self._recorded = 0
 
     def __len__(self) -> int:
         return len(self._removed) + len(self._deleted)
@@ -34,9 +37,10 @@ class Revocations:
         """
         Take note of a change that the log tells of at C{ms}.
         """
+        self._recorded += 1
         for guild in membership.guilds:
             if membership.change is Change.DELETE:
-                _put(self._deleted, guild, ms, self._limit)
+                _put(self._deleted, guild, (ms, self._recorded), self._limit)
                 continue
             for user in membership.users:
                 if membership.change is Change.LEAVE:
@@ -45,7 +49,7 @@ class Revocations:
                 else:
                     self._removed.pop((guild, user), None)
                     if guild in self._deleted:
-                        _put(self._rejoined, (guild, user), ms, self._limit)
+                        _put(self._rejoined, (guild, user), self._recorded, self._limit)
 
     def bars(self, principal: Principal, guild: str) -> bool:
         """
@@ -56,17 +60,21 @@ class Revocations:
         removed member in is worse than asking for another token a second later.
         """
         key = (guild, principal.user)
-        ended = max(self._removed.get(key, -1), self._deleted.get(guild, -1))
-        if ended < 0 or self._rejoined.get(key, -1) >= ended:
+        ended = self._removed.get(key, -1)
+        deleted, count = self._deleted.get(guild, (-1, -1))
+        if self._rejoined.get(key, -1) < count:
+            ended = max(ended, deleted)
+        if ended < 0:
             return False
         return principal.issued is None or principal.issued * 1000 <= ended
 
 
 _Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
-def _put(table: dict[_Key, int], key: _Key, ms: int, limit: int) -> None:
+def _put(table: dict[_Key, _Value], key: _Key, value: _Value, limit: int) -> None:
     table.pop(key, None)
-    table[key] = ms
+    table[key] = value
     if len(table) > limit:
         del table[next(iter(table))]

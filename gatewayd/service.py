@@ -134,6 +134,7 @@ class Gateway(MultiService):
             ephemeral=frozenset({*config.events.ephemeral, canary.NAME}),
             max_bytes=limits.max_buffered_bytes // 2,
             broken=fail,
+            superseded=self._superseded,
         )
         self._timetable = Timetable()
         self._beats = Beats(reactor, self._timetable, self._chores, self.delivery.beaten)
@@ -282,6 +283,10 @@ class Gateway(MultiService):
         await self._roster.withdraw(self.config.gateway.instance)
         await MultiService.stopService(self)
         self._log.info("stopped")
+
+    def _superseded(self, consumer: str) -> None:
+        if isinstance(self.source, RabbitSource):
+            self.source.superseded(consumer)
 
     def _shut(self) -> None:
         self._factory.draining = True

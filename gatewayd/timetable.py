@@ -19,12 +19,21 @@ class Appointment:
     Something that is due once.
     """
 
-    __slots__ = ("_count", "_when", "due")
+    __slots__ = ("_count", "_when", "due", "taken")
 
     def __init__(self, when: float, count: int, due: Due) -> None:
         self._when = when
         self._count = count
         self.due: Due | None = due
+        self.taken = False
+
+    def __call__(self, now: float) -> None:
+        """
+        Do it, if it has not been done or cancelled since it was taken.
+        """
+        due, self.due = self.due, None
+        if due is not None:
+            due(now)
 
     def __lt__(self, other: Appointment) -> bool:
         return (self._when, self._count) < (other._when, other._count)
@@ -62,6 +71,8 @@ class Timetable:
         # What it would have called goes at once: a token may live for days, and the dead
         # connection behind it must not.
         appointment.due = None
+        if appointment.taken:
+            return
         self._cancelled += 1
         if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
             self._heap = [one for one in self._heap if one.due is not None]
@@ -76,7 +87,8 @@ class Timetable:
 
     def take(self, now: float) -> list[Due]:
         """
-        Those that are due, in order.
+        Those that are due, in order. Each can be cancelled still, until it is called: what is
+        due before it may end the connection that it is of.
         """
         taken: list[Due] = []
         while self._heap and self._heap[0]._when <= now:
@@ -84,6 +96,6 @@ class Timetable:
             if appointment.due is None:
                 self._cancelled -= 1
             else:
-                taken.append(appointment.due)
-                appointment.due = None
+                appointment.taken = True
+                taken.append(appointment)
         return taken

@@ -485,9 +485,7 @@ class Instance:
             wall=self.wall,
             history=self.history,
             registry=self.registry,
-            memberships=Memberships(
-                self.census, self.registry, self.revocations, self.authority
-            ),
+            memberships=Memberships(self.census, self.registry, self.revocations, self.authority),
             broadcaster=broadcaster
             or PlainBroadcaster(lambda published: self.delivery.written(published)),
             metrics=self.metrics,

@@ -83,6 +83,7 @@ class Follower:
         self.repeats = self.foreign = self.overflows = 0
         self._begun = False
         self._newest = ORIGIN
+        self._start = ORIGIN
         self._before: Position | None = None
         self._uids = Uids(int(dedup_window * 1000))
         # What to read
@@ -91,6 +92,7 @@ class Follower:
         self._subscription = 0
         self._cursor: Position | None = None
         self._end = ORIGIN
+        self._doubted: Position | None = None
         self._page = MAX_PAGE // 5
         # What came by the channel and has to wait
         self._buffer: deque[tuple[int, Message]] = deque()
@@ -150,6 +152,7 @@ class Follower:
                 self._hear(message.position, message.entry)
                 return
             if self._stale(message):
+                self._pass(message)
                 return
             self.gaps += 1
             self.live = False
@@ -170,19 +173,17 @@ class Follower:
         self._looking = look.subscription != self._subscription
         self._torn = False
         self.length = opened.length
-        if self.log != opened.log and look.newest < self._newest <= opened.start:
-            # Heard of since we asked; the new log has to be told before we go over to it.
+        if self.log != opened.log and look[:3] != self.look()[:3]:
+            # What we have learned since we asked, a new log has to know before we go over to it.
             self._looking = True
             return
         unheard = self._drop_foreign(look, opened.head)
         if not self.log:
-            self.log = opened.log
+            self.log, self._start = opened.log, opened.start
         elif opened.log != self.log:
-            self.log = opened.log
             self._break(opened, unheard)
-        elif self._before is not None and self._before < opened.prior:
+        elif self._lacks(opened.prior):
             # Another instance had heard more of the log before this one than we have.
-            self._before = opened.prior
             self._begin(self.last, False)
         if opened.head != opened.start:
             # It is a log's entry, and not merely where it began.
@@ -204,6 +205,10 @@ class Follower:
             if not self._next(row):
                 return
             self._cursor = row.position
+        if self._begun and self._cursor is not None and self._cursor < self.last:
+            # The channel has brought us further than the pages; by a slow network, and under
+            # load, reading again what was heard might never come to an end.
+            self._cursor = self.last
         weight = sum(row.size for row in rows)
         if weight > PAGE_BYTES:
             self._page = max(1, page.size // 2)
@@ -226,8 +231,9 @@ class Follower:
             self.foreign += 1
             return True
         self._drain()
-        if row.prev > max(self.last, self._end):
+        if row.prev > max(self.last, self._end) and row.prev != self._doubted:
             # It follows what was not there when we looked: this may be another log by now.
+            self._doubted = row.prev
             self._looking = True
             return False
         if not self._begun:
@@ -284,8 +290,19 @@ class Follower:
                 return
             self._buffer.popleft()
             self._buffered -= message.size
-            if not stale:
+            if stale:
+                self._pass(message)
+            else:
                 self._hear(message.position, message.entry)
+
+    def _pass(self, message: Message) -> None:
+        """
+        Let go of what came too late. An entry of an earlier log that we went over from without
+        it is one that we miss.
+        """
+        position = message.position
+        if position is not None and position <= self._start and self._lacks(position):
+            self._begin(self.last, False)
 
     def _caught_up(self) -> None:
         """
@@ -323,24 +340,23 @@ class Follower:
         self.breaks += 1
         self.live = False
         self._uids.broke(opened.start.ms)
-        if not self._begun:
-            return
-        if self.last >= opened.start:
-            # The pages of the stream have brought us into it already.
-            self._before = opened.start
-            return
-        unheard = (
-            unheard
-            or self._overflowed
-            or self.last < max(opened.prior, self._newest)
-            or any(
-                message.position is not None and self.last < message.position <= opened.start
-                for _, message in self._buffer
-            )
+        missing = (
+            unheard or self._overflowed or self._lacks(opened.prior) or self._lacks(self._newest)
         )
-        # Who was told that something is missing need not be told again, whatever it was.
-        self._before = opened.start if unheard else self.last
-        self._begin(opened.start, not unheard)
+        if self._begun and (self._before is None or self.last > self._start):
+            self._before = self.last
+        self.log, self._start = opened.log, opened.start
+        if self._begun:
+            self._begin(opened.start, not missing)
+
+    def _lacks(self, position: Position) -> bool:
+        """
+        Whether an entry there, in this log or one before it, was neither heard nor told to be
+        lost.
+        """
+        if position > self._start:
+            return self.last < position
+        return self._before is not None and self._before < position
 
     def _lose(self, position: Position) -> None:
         """
@@ -352,4 +368,7 @@ class Follower:
     def _begin(self, position: Position, complete: bool) -> None:
         self._begun = True
         self.last = position
+        if not complete:
+            # Whoever was told that something is missing need not be told again, whatever it was.
+            self._before = self._start
         self.listener.begun(position, complete)

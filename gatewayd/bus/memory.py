@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from gatewayd.bus.follower import Nobody
 from gatewayd.bus.unsettled import Unsettled
-from gatewayd.errors import Stopped
+from gatewayd.errors import Stopped, Superseded
 from gatewayd.interfaces import IBackchannel, IBusListener, IEventBus, IRoster
 from gatewayd.model import ORIGIN, Entry, Event, Position
 
@@ -100,6 +100,10 @@ class MemoryLog:
         """
         now = self._clock.seconds()
         self._forget(now)
+        try:
+            self._unsettled.check(events)
+        except Superseded as error:
+            return fail(error)
         self._unsettled.settle(settled)
         entries: list[Entry] = []
         positions: list[Position | None] = []

@@ -4,7 +4,8 @@
 -- An event whose publisher gave it no id is remembered by its digest until the broker will not
 -- deliver it again. When a consumer ends, the next is given what the last had not settled, as
 -- redelivered and in order; of that, what had been published already is found here, and is not
--- published a second time.
+-- published a second time. From then on the last one may publish nothing more: an instance that
+-- was stopped, or cut off from here, would otherwise do so when its successor already has.
 --
 -- KEYS: the stream, its facts, the unsettled events of the present consumer (digest by uid),
 --       those that its predecessors left (count by digest), and one key for each event's uid.
@@ -13,29 +14,38 @@
 --       that the events came by (or empty), how many uids are settled, those uids; then for
 --       each event "1" if it is ephemeral, its header, its data, and, where the publisher gave
 --       it no id, "D" or for a redelivered one "R", its digest of 32 digits, and its uid.
--- Answers nil, or for each event its position: "-" for an ephemeral one, and with "=" before
--- it for one whose uid was published before, which is not published again.
+-- Answers nil; 'PAST' if that consumer has a successor; or for each event its position: "-" for
+-- an ephemeral one, and with "=" before it for one whose uid was published before, which is not
+-- published again.
 
 local log, facts, unsettled, inherited = unpack(KEYS, 1, 4)
 local channel, window, known, floor, most, consumer, settled = unpack(ARGV, 1, 7)
 local before_events = 7 + tonumber(settled)
 
-local now = redis.call('HMGET', facts, 'log', 'head', 'consumer')
+local now = redis.call('HMGET', facts, 'log', 'head', 'consumer', 'past')
 if now[1] ~= known or redis.call('EXISTS', log) == 0 then
   return false
 end
 local head = now[2]
 
+local takes_over = consumer ~= '' and consumer ~= now[3]
+local past = now[4] or ' '
+if takes_over and string.find(past, ' ' .. consumer .. ' ', 1, true) then
+  return 'PAST'
+end
+
 if before_events > 7 then
   redis.call('HDEL', unsettled, unpack(ARGV, 8, before_events))
 end
-if consumer ~= '' and consumer ~= now[3] then
+if takes_over then
   for _, digest in ipairs(redis.call('HVALS', unsettled)) do
     redis.call('HINCRBY', inherited, digest, 1)
   end
   redis.call('DEL', unsettled)
   redis.call('EXPIRE', inherited, 86400)
-  redis.call('HSET', facts, 'consumer', consumer)
+  -- The newest hundred or so are enough: each is the end of a connection.
+  past = string.sub(' ' .. (now[3] or '') .. past, 1, 1700)
+  redis.call('HSET', facts, 'consumer', consumer, 'past', past)
 end
 
 local function published_before(origin)

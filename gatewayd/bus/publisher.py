@@ -21,6 +21,7 @@ from gatewayd.bus.follower import Follower
 from gatewayd.bus.link import INITIAL_DELAY, MAX_DELAY, Link
 from gatewayd.bus.scripts import PUBLISH, Keys
 from gatewayd.bus.wire import batches, header_of, position_of
+from gatewayd.errors import Superseded
 from gatewayd.model import Event, Position
 from gatewayd.retry import Backoff, Outage
 
@@ -120,6 +121,8 @@ class Publisher:
                 if answers is None:
                     await self._look(connection)
                     continue
+                if answers == b"PAST":
+                    raise Superseded(consumer)
             except Lost:
                 continue
             except Refused as error:

@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Iterable
 
+from gatewayd.errors import Superseded
 from gatewayd.model import Event
+
+MAX_PAST = 100
+"""
+Consumers that are over, and are remembered to be.
+"""
 
 
 class Unsettled:
@@ -18,6 +24,7 @@ class Unsettled:
 
     def __init__(self) -> None:
         self._consumer = ""
+        self._past: dict[str, None] = {}
         self._own: dict[str, str] = {}
         self._inherited: Counter[str] = Counter()
 
@@ -31,6 +38,16 @@ class Unsettled:
         for uid in uids:
             self._own.pop(uid, None)
 
+    def check(self, events: Iterable[Event]) -> None:
+        """
+        See whether C{events} may be published.
+
+        @raise Superseded: the consumer that they came by has a successor.
+        """
+        for event in events:
+            if event.provenance is not None and event.provenance.consumer in self._past:
+                raise Superseded(event.provenance.consumer)
+
     def again(self, event: Event) -> bool:
         """
         Whether C{event} was published before, by a consumer that did not come to settle it. If
@@ -40,6 +57,9 @@ class Unsettled:
         if provenance is None:
             return False
         if provenance.consumer != self._consumer:
+            if len(self._past) == MAX_PAST:
+                del self._past[next(iter(self._past))]
+            self._past[self._consumer] = None
             self._consumer = provenance.consumer
             self._inherited.update(self._own.values())
             self._own.clear()

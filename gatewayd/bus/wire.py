@@ -133,6 +133,8 @@ def row_of(answer: Sequence[Any]) -> Row:
     try:
         prev = position_of(fields.get(b"p", b""))
     except Undecodable:
+        prev = position
+    if prev >= position:
         return Row(position, None, None, 0)
     header, data = fields.get(b"h", b""), fields.get(b"d", b"")
     try:
@@ -162,11 +164,19 @@ def batches(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
     """
     first = size = 0
     for index, event in enumerate(events):
-        if index > first and (
-            index - first == MAX_BATCH_EVENTS or size + len(event.data) > MAX_BATCH_BYTES
-        ):
+        weight = _weight(event)
+        if index > first and (index - first == MAX_BATCH_EVENTS or size + weight > MAX_BATCH_BYTES):
             yield events[first:index]
             first, size = index, 0
-        size += len(event.data)
+        size += weight
     if events:
         yield events[first:]
+
+
+def _weight(event: Event) -> int:
+    """
+    Bytes of data and, about, of header: its audience may name a hundred thousand.
+    """
+    audience = event.audience
+    names = (audience.guilds, audience.users, audience.also, audience.excluded)
+    return len(event.data) + sum(len(name) + 3 for some in names for name in some)

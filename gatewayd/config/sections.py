@@ -86,7 +86,7 @@ class Gateway(_Frozen):
     trusted_proxies: Networks = Field(
         default=(),
         description="The addresses or networks of proxies whose X-Forwarded-For tells where a "
-        "client comes from; from all others it is not looked at. (A haproxy: endpoint needs none.)",
+        "client comes from; from all others it is not looked at. A haproxy: endpoint needs none.",
     )
     log_level: Level = Field(
         default="info", description="The least grave of what is logged: debug, info, warn or error."

@@ -45,6 +45,12 @@ the kernel reset the connection, and the sender would never read why.
 
 MAX_CONNECTIONS = 1024
 
+IN_A_ROW = 8
+"""
+Requests that came in one packet and are answered in one turn of the reactor. A packet has room
+for two thousand, and everybody would wait until they are answered.
+"""
+
 Admit = Callable[[bytes, bytes, Headers], int]
 """
 Given method, path and headers of a request with a body: how many bytes of body it may
@@ -136,6 +142,9 @@ class Channel(http.HTTPChannel):
     refused = False
     _answering = False
     _deadline: IDelayedCall | None = None
+    _row = 0
+    _next: IDelayedCall | None = None
+    _held: http.Request | None = None
     _log = Logger()
 
     def connectionMade(self) -> None:
@@ -187,10 +196,45 @@ class Channel(http.HTTPChannel):
 
     def requestDone(self, request: http.Request) -> None:
         """
-        The answer is written; the next request may be waiting already.
+        The answer is written; the next request may be waiting already. Twisted would go on with
+        it, whether the client takes the answers or not.
         """
+        self._row += 1
+        if not self._waiting:
+            self._row = 0
+        if self._row < IN_A_ROW:
+            self._go_on(request)
+        else:
+            self._next = self.callLater(0, lambda: self._turn(request))
+
+    @property
+    def _waiting(self) -> bool:
+        """
+        Whether something has come behind the request that is being answered.
+        """
+        return bool(self._buffer or self._dataBuffer)
+
+    def _turn(self, request: http.Request) -> None:
+        self._next = None
+        self._row = 0
+        self._go_on(request)
+
+    def _go_on(self, request: http.Request) -> None:
+        if self._waitingForTransport and self._waiting:
+            self._held = request
+            self.setTimeout(IDLE_TIMEOUT)
+            return
         self._answering = False
         super().requestDone(request)
+
+    def resumeProducing(self) -> None:
+        """
+        The client has taken most of what was written.
+        """
+        super().resumeProducing()
+        request, self._held = self._held, None
+        if request is not None:
+            self._go_on(request)
 
     def refuse(self, problem: Problem) -> None:
         """
@@ -246,6 +290,9 @@ class Channel(http.HTTPChannel):
         """
         self.site.connections -= 1
         self._met()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         super().connectionLost(reason)
 
 

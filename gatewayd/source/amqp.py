@@ -171,6 +171,15 @@ class RabbitSource:
             return fail(LinkError("RabbitMQ is away"))
         return Deferred.fromCoroutine(self._post.send(body, key))
 
+    def superseded(self, consumer: str) -> None:
+        """
+        What C{consumer} is given will not be published: another has taken over from it. If it is
+        still ours, we have not noticed yet that its connection is lost; or the broker has gone
+        back to it, and then a new one will do.
+        """
+        if self._consumer is not None and self._consumer.id == consumer and self._link is not None:
+            self._link.abort()
+
     def pause(self) -> Deferred[None]:
         """
         See L{IEventSource.pause}.

@@ -96,6 +96,7 @@ class DeadLetters:
         self._exchange = exchange
         self._backoff = backoff
         self._letters: deque[Letter] = deque()
+        self._under_way = 0
         self._added = Once()
         self._link: Link | None = None
         self._work: Deferred[None] | None = None
@@ -103,7 +104,7 @@ class DeadLetters:
         self._returned = 0
 
     def __len__(self) -> int:
-        return len(self._letters)
+        return len(self._letters) + self._under_way
 
     @property
     def blocked(self) -> bool:
@@ -227,13 +228,19 @@ class DeadLetters:
             [Deferred.fromCoroutine(self._publish(channel, letter)) for letter in batch],
             consumeErrors=True,
         )
+        # A list that is cancelled succeeds; this fails.
+        confirmed: Deferred[list[tuple[bool, Any]]] = Deferred()
+        confirms.chainDeferred(confirmed)
+        self._under_way = len(batch)
         try:
-            outcomes: list[tuple[bool, Any]] = await confirms.addTimeout(PATIENCE, self._reactor)
+            outcomes = await confirmed.addTimeout(PATIENCE, self._reactor)
         except BaseException as error:
             self._letters.extendleft(reversed(batch))
             if isinstance(error, TimedOut):
                 raise channel.error(error) from None
             raise
+        finally:
+            self._under_way = 0
         if self._returned > returned:
             self._letters.extendleft(reversed(batch))
             raise LinkError(f"no queue takes what is published to exchange {self._exchange!r}")

@@ -36,6 +36,12 @@ Bytes. All properties have to fit into one frame, and the broker's ends at 128 K
 
 MAX_REASON = 1000
 
+MAX_DEPTH = 32
+"""
+Tables in tables. Whether pika can encode what it has decoded depends, without a bound, on how
+deep in the stack each is done.
+"""
+
 
 class Settling(Protocol):
     """
@@ -196,13 +202,22 @@ def epitaph(original: Any, headers: dict[str, Any]) -> Any:
 
 def _encodable(value: Any) -> Any:
     """
-    Not all that pika decodes can it encode: an unsigned 64-bit number, for one.
+    Not all that pika decodes can it encode: a large float, which it makes an integer, for one.
     """
+    if not _shallow(value, MAX_DEPTH):
+        return "nested too deeply"
     try:
         encode_value([], value)
     except Exception:
         return str(value)
     return value
+
+
+def _shallow(value: Any, depth: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_shallow(one, depth - 1) for one in inner)
 
 
 def _text(name: str | bytes) -> str:

@@ -21,7 +21,8 @@ The properties that come before the table.
 
 def without_headers(buffer: bytes) -> tuple[int, Any] | None:
     """
-    Decode the content header frame that C{buffer} begins with, leaving out its table.
+    Decode the content header frame that C{buffer} begins with, with a table in place of its own
+    that says so.
 
     @return: like pika's C{decode_frame}; L{None} if it is another frame, or has no table.
     """
@@ -40,4 +41,5 @@ def without_headers(buffer: bytes) -> tuple[int, Any] | None:
     flags &= ~spec.BasicProperties.FLAG_HEADERS
     properties = spec.BasicProperties()
     properties.decode(struct.pack(">H", flags) + payload[14:at] + payload[at + 4 + table :])
+    properties.headers = {"x-headers": "unreadable"}
     return 7 + size + 1, frame.Header(channel, body_size, properties)

@@ -51,7 +51,6 @@ class GatewayProtocol(LeanServerProtocol):
     factory: GatewayFactory
     _connection: Connection | None = None
     _address = ""
-    _deaf = False
     _abort: IDelayedCall | None = None
     _puller: _Puller | None = None
     _controls: Pace | None = None
@@ -245,13 +244,6 @@ class GatewayProtocol(LeanServerProtocol):
         """
         return self._let_in(opening.origin, opening.forwarded.decode("latin-1"))
 
-    def onConnect(self, request: Any) -> None:
-        """
-        The request is a good one after all. This must stay synchronous: with a Deferred,
-        Autobahn opens connections that are long gone.
-        """
-        self._let_in(request.origin, request.headers.get("x-forwarded-for", ""))
-
     def _arrive(self, forwarded: str = "") -> None:
         # A UNIX socket has no host: all of its clients share one address.
         address = getattr(self.transport.getPeer(), "host", "") or "local"
@@ -267,13 +259,6 @@ class GatewayProtocol(LeanServerProtocol):
         if refused is not None:
             self._refuse(*refused)
         return refused is None
-
-    def succeedHandshake(self, res: Any) -> None:
-        """
-        Answer the handshake, unless onConnect has refused it.
-        """
-        if self.state == CONNECTING:
-            super().succeedHandshake(res)
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         """
