@@ -1,0 +1,3 @@
+"""
+The application's part, for the Python SDKs. (The TypeScript SDK's is in clients/js/conformance.)
+"""

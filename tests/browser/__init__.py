@@ -1,0 +1,3 @@
+"""
+Client SDKs in processes of their own: Python, Node and Chromium.
+"""
