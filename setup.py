@@ -22,6 +22,7 @@ TEST = [
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-twisted>=1.14",
+    "pytest-xdist>=3.5",
     "pyyaml>=6",
     # The packaging tests build wheels without the network, so the builder itself must be here.
     "setuptools>=70.1",

@@ -7,7 +7,7 @@ Each step is an object with one verb.
 The server
 ----------------------  ---------------------------------------------------------------------
 C{accept}               waits for the client to connect and upgrades; C{after}: no sooner than
-                        so many milliseconds after the connection before ended
+                        so many milliseconds after what the server did last
 C{refuse}               waits, and answers with an HTTP C{status}, C{headers}
 C{hang}                 waits, and does not answer
 C{reset}                waits, and resets, or resets the connection there is

@@ -4,11 +4,14 @@ The drivers of all SDKs: what they need, how they are built and started, and the
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import AsyncIterator, Callable, NamedTuple, Sequence
@@ -111,23 +114,37 @@ async def command(*words: str, timeout: float = 100.0) -> str:
     return output
 
 
-_built: list[bool] = []
+_SOURCES = ("src", "test", "conformance", "scripts")
 
 
 async def build() -> None:
     """
-    Have the TypeScript SDK built, and its tests and drivers bundled, once a test run; and its
-    tools installed, if they are not those that its package-lock.json names.
+    Have the TypeScript SDK built, and its tests and drivers bundled; and its tools installed. Does
+    nothing where that is done, and waits for another test run that is at it.
     """
-    if _built:
-        return
-    installed = JS / "node_modules" / ".package-lock.json"
-    locked = JS / "package-lock.json"
-    if not installed.exists() or _versions(installed) != _versions(locked):
-        await command("npm", "ci", "--no-audit", "--no-fund")
-    await command("npm", "run", "--silent", "build")
-    await command("node", "scripts/bundle.mjs")
-    _built.append(True)
+    key = hashlib.sha256(str(JS).encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"gatewayd-js-{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp = JS / "build" / ".stamp"
+        if stamp.exists() and stamp.read_text() == _state():
+            return
+        installed = JS / "node_modules" / ".package-lock.json"
+        if not installed.exists() or _versions(installed) != _versions(JS / "package-lock.json"):
+            await command("npm", "ci", "--no-audit", "--no-fund")
+        await command("npm", "run", "--silent", "build")
+        await command("node", "scripts/bundle.mjs")
+        stamp.write_text(_state())
+
+
+def _state() -> str:
+    """
+    What the build depends on, in a few characters.
+    """
+    files = [*JS.glob("*.json"), *(one for name in _SOURCES for one in (JS / name).rglob("*.*s"))]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _versions(lock: Path) -> dict[str, str]:

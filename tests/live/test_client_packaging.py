@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
+import pytest
 import pytest_twisted
 
 from gatewayd import __version__
@@ -28,6 +29,9 @@ client.on("message.create", (message: MessageCreate) => message.id.length);
 client.on("poll.close", ({ pollId }) => pollId.length);
 console.log(client.state);
 """
+
+# They build the same directory, one after the other.
+pytestmark = pytest.mark.xdist_group("npm")
 
 COMPILER = {"strict": True, "target": "es2022", "module": "nodenext", "types": []}
 
@@ -110,7 +114,11 @@ async def test_npm_pack(tmp_path: Path) -> None:
     need("node")
     await build()
     packed = json.loads(
-        await command("npm", "pack", "--json", "--silent", "--pack-destination", str(tmp_path))
+        # Its scripts would build anew, under the tests that run beside this one.
+        await command(
+            *("npm", "pack", "--json", "--silent", "--ignore-scripts"),
+            *("--pack-destination", str(tmp_path)),
+        )
     )
     report = packed[0] if isinstance(packed, list) else next(iter(packed.values()))
     names = {one["path"] for one in report["files"]}

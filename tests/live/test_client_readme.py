@@ -20,6 +20,9 @@ from tests.live.fleet import Fleet
 from tests.live.processes import Child
 from tests.live.waiting import eventually
 
+# They build the same directory, one after the other.
+pytestmark = pytest.mark.xdist_group("npm")
+
 URL, TOKEN = "ws://localhost:3005/", "eyJhbGciOi..."
 
 

@@ -15,6 +15,9 @@ from tests.live.client import token
 from tests.live.daemon import ADMIN_TOKEN
 from tests.live.fleet import Fleet
 
+# They build the same directory, one after the other.
+pytestmark = pytest.mark.xdist_group("npm")
+
 
 @pytest_twisted.ensureDeferred
 async def test_its_own_tests() -> None:

@@ -66,9 +66,7 @@ class MembershipsTests(SynchronousTestCase):
         self.registry: Registry[Session] = Registry()
         self.revocations = Revocations()
         self.authority = ScriptedAuthority()
-        self.memberships = Memberships(
-            self.census, self.registry, self.revocations, self.authority
-        )
+        self.memberships = Memberships(self.census, self.registry, self.revocations, self.authority)
         self.behind: list[Session] = []
 
     def session(self, user: str, *guilds: str, live: bool = True) -> Session:

@@ -1,7 +1,8 @@
 // Bundles, into build/, the tests and the conformance drivers, from what was built for users.
 import { build } from "esbuild";
-import { readdirSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 
+rmSync("build", { recursive: true, force: true });
 const tests = readdirSync("test").filter((name) => name.endsWith(".test.ts"));
 const common = { bundle: true, format: "esm", target: "es2022", logLevel: "warning" };
 

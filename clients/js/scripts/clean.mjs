@@ -1,4 +1,4 @@
 // What an earlier build left would be packed with it.
 import { rmSync } from "node:fs";
 
-for (const directory of ["dist", "build"]) rmSync(directory, { recursive: true, force: true });
+rmSync("dist", { recursive: true, force: true });
