@@ -27,7 +27,7 @@ audiences = st.one_of(
     # One guild is what nearly all events have.
     st.builds(Audience, guilds.map(lambda guild: (guild,))),
     st.builds(Audience, guilds=some_guilds | nothing, excluded=some_users | nothing),
-    st.builds(Audience, some_guilds, some_users, some_users | nothing, some_users | nothing),
+    st.builds(Audience, *[nothing | some for some in (some_guilds, *[some_users] * 3)]),
 )
 """
 Every form that an audience can take, also that of nobody.

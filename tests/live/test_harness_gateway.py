@@ -95,7 +95,7 @@ async def test_slow_start_says_so(gateway: Fleet) -> None:
     """
     An instance that is not ready in time is reported, and is still there to be looked at.
     """
-    with pytest.raises(DaemonFailed, match="waited [\d.]+ s for gateway-1 to be ready"):
+    with pytest.raises(DaemonFailed, match=r"waited [\d.]+ s for gateway-1 to be ready"):
         await stand_in(gateway, config={"stand_in": {"ready_after": 9999}}, timeout=1)
     assert gateway.daemons[0].running
 

@@ -153,6 +153,19 @@ class MembershipsTests(SynchronousTestCase):
         self.happens(Membership(Change.JOIN, ("g1",), ("u1",)))
         self.assertFalse(self.revocations.bars(principal, "g1"))
 
+    def test_the_authority_forgets_what_it_knew(self) -> None:
+        """
+        An answer that an authority remembers, of each user and guild concerned, or of everyone
+        in a guild that is deleted, does not outlive the event.
+        """
+        for change in (Change.JOIN, Change.LEAVE):
+            self.memberships.before(Membership(change, ("g1", "g2"), ("u1", "u2")), 5_000)
+            pairs = [("u1", "g1"), ("u2", "g1"), ("u1", "g2"), ("u2", "g2")]
+            self.assertEqual(self.authority.forgotten, pairs)
+            self.authority.forgotten.clear()
+        self.memberships.before(Membership(Change.DELETE, ("g1", "g2")), 5_000)
+        self.assertEqual(self.authority.forgotten, [(None, "g1"), (None, "g2")])
+
     @given(
         lists(
             tuples(sampled_from(Change), some_guilds, some_users),

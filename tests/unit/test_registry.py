@@ -5,6 +5,7 @@ An event is for those whom its audience reaches, each once, and for nobody else.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 
 from attrs import define
 from hypothesis import settings
@@ -149,6 +150,27 @@ class RegistryTests(SynchronousTestCase):
         run_state_machine_as_test(
             RegistryMachine, settings=settings(deadline=None, max_examples=60)
         )
+
+    def test_knows_every_form_of_audience(self) -> None:
+        """
+        Of guilds, users, also and excluded, each may be there or not.
+        """
+        registry: Registry[Member] = Registry()
+        members: dict[Member, frozenset[str]] = {}
+        for user in ("u1", "u2", "u3"):
+            for of in ((), ("g1",), ("g1", "g2")):
+                member = Member(user)
+                members[member] = frozenset(of)
+                registry.enter(member, of)
+        for parts in product(
+            [(), ("g1",), ("g2", "g1"), ("g9",)],
+            [(), ("u1",), ("u1", "u2", "u9")],
+            [(), ("u2",), ("u3", "u1")],
+            [(), ("u1",), ("u3", "u9")],
+        ):
+            audience = Audience(*parts)
+            expected = [one for one, of in members.items() if audience.reaches(one.user, of)]
+            self.assertEqual(Counter(registry.audience(event(audience))), Counter(expected))
 
     def test_tells_two_sessions_of_a_user_apart(self) -> None:
         """

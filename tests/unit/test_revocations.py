@@ -87,6 +87,9 @@ class RevocationsTests(SynchronousTestCase):
             self.assertTrue(self.barred(5))
             self.assertFalse(self.barred(5.5))
             self.assertFalse(self.barred(6))
+            self.record(change, 7_000)
+            self.assertTrue(self.barred(7))
+            self.assertFalse(self.barred(7.001))
 
     def test_a_token_that_does_not_say_is_from_before(self) -> None:
         """
@@ -160,7 +163,7 @@ class RevocationsTests(SynchronousTestCase):
         revocations, ms = Revocations(), 1_000
         ended: dict[tuple[str, str], int] = {}
         for change, guilds, users, later in story:
-            ms += 900 * later
+            ms += 500 * later
             revocations.record(Membership(change, guilds, users), ms)
             for guild in guilds:
                 for user in USERS if change is Change.DELETE else users:
