@@ -24,7 +24,7 @@ STAMP := $(VENV)/.installed
 PIP_INSTALL := -m pip --disable-pip-version-check --no-input install --quiet --progress-bar off \
 	  --root-user-action ignore -c constraints.txt
 
-.PHONY: help setup run test unit wire contracts live check format install clean
+.PHONY: help setup run test unit wire contracts live check generate format install clean
 .PHONY: bench bench-quick bench-memory
 
 help: ## this list
@@ -79,6 +79,9 @@ check: $(STAMP) ## lint, format, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+generate: $(STAMP) ## the SDKs' types and docs/messages.rst, from docs/asyncapi.yaml
+	@$(BIN)/python -m clients.generate
+
 format: $(STAMP) ## put the source in shape
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
@@ -108,6 +111,7 @@ install: ## into PREFIX; as root also its configuration and systemd unit
 	echo "Next: put a secret where gateway.service says, then: systemctl enable --now gateway"
 
 clean: ## take away all that the other commands made here
+	rm -rf clients/js/node_modules clients/js/dist clients/js/build
 	rm -rf $(VENV) build dist benchmarks/build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache _trial_temp* twisted/plugins/dropin.cache
-	find gatewayd tests twisted benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find gatewayd clients tests twisted benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ The door: what it takes to get a WebSocket here, and what all of them are held t
 
 from __future__ import annotations
 
+import resource
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -24,6 +25,12 @@ Seconds. Autobahn's timers cut to whole seconds, so its default of 1 may be next
 and the client is reset before it can read why.
 """
 RETRY_AFTER = 5
+
+SPARE_FILES = 1280
+"""
+Files that clients are not given, so that RabbitMQ and Redis can be connected to again, and
+operators can ask what is going on, however many clients there are. Of a low limit, a quarter.
+"""
 
 
 @frozen
@@ -69,6 +76,8 @@ class GatewayFactory(WebSocketServerFactory):
         self.compresses = door.compression
         self.our_log = Logger(namespace="gatewayd.ws")
         self._addresses: dict[str, int] = {}
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._room = files - min(SPARE_FILES, files // 4)
         self._trusted = [ip_network(one) for one in door.trusted_proxies]
         self.setProtocolOptions(
             versions=[13],
@@ -94,6 +103,16 @@ class GatewayFactory(WebSocketServerFactory):
         # Autobahn copies each option to each connection that has none of that name.
         options = {name: getattr(self, name) for name in GatewayProtocol.CONFIG_ATTRS}
         self.protocol = type(GatewayProtocol.__name__, (GatewayProtocol,), options)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """
+        A protocol for a new connection; L{None}, which closes it, where files become scarce. All
+        other limits are kept when a handshake is whole, and can say so.
+        """
+        if self.countConnections >= self._room:
+            self.commons.metrics.refusals.labels("none").inc()
+            return None
+        return super().buildProtocol(addr)
 
     def arrived(self, address: str) -> None:
         """

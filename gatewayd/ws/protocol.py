@@ -36,6 +36,11 @@ Seconds for the close frame to leave and the client to answer, before the connec
 aborted. Neither Twisted nor Autobahn ends a connection whose peer does not read: both wait
 for the buffer to drain.
 """
+MAX_UNHEARD = 1 << 20
+"""
+Bytes that are read and not looked at, so that it is noticed when the client goes. To read all
+that a flooder sends in L{GRACE} only to throw it away would take time from others.
+"""
 CONTROL_FRAMES_PER_MINUTE = 240
 EMPTY_FRAMES_PER_MINUTE = 1200
 
@@ -51,6 +56,7 @@ class GatewayProtocol(LeanServerProtocol):
     factory: GatewayFactory
     _connection: Connection | None = None
     _address = ""
+    _unheard = 0
     _abort: IDelayedCall | None = None
     _puller: _Puller | None = None
     _controls: Pace | None = None
@@ -209,6 +215,9 @@ class GatewayProtocol(LeanServerProtocol):
         Bytes came.
         """
         if self._deaf:
+            self._unheard += len(data)
+            if self._unheard > MAX_UNHEARD:
+                self.transport.pauseProducing()
             return
         if self.state == CONNECTING and len(self.data) + len(data) > handshake.MAX_BYTES:
             ended = (self.data + data).find(b"\r\n\r\n")
