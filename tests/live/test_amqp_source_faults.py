@@ -385,7 +385,14 @@ async def test_prefetch(rabbitmq: RabbitMQ, publisher: NewPublisher, source: Sou
     assert await left(service) == 17
     held[0].requeue()
     await eventually(lambda: receiver.waiting == 4, "it again")
-    assert [(await receiver.next()).body for _ in range(4)] == [b"10", b"11", b"12", b"0"]
+    rest = [await receiver.next() for _ in range(4)]
+    assert [delivery.body for delivery in rest] == [b"10", b"11", b"12", b"0"]
+    for delivery in [held[1], *held[5:], *rest]:
+        delivery.ack(HERE)
+    for number in range(13, 30):
+        delivery = await within(5, "another", receiver.next())
+        assert delivery.body == b"%d" % number
+        delivery.ack(HERE)
 
 
 @pytest_twisted.ensureDeferred
