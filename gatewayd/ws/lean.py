@@ -307,7 +307,9 @@ def good_opening(data: bytes) -> Opening | None:
     for line in lines:
         name, colon, value = line.partition(b":")
         name = name.lower()
-        if not colon or name.translate(None, _NAME) or (name in headers and name in _ONCE):
+        if not (colon and name) or name.translate(None, _NAME):
+            return None
+        if name in headers and name in _ONCE:
             return None
         headers[name] = headers[name] + b"," + value if name in headers else value.strip()
     get = headers.get

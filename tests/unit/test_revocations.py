@@ -82,6 +82,7 @@ class RevocationsTests(SynchronousTestCase):
         the removal may be from before it, and is refused; one of the next second holds.
         """
         for change in (Change.LEAVE, Change.DELETE):
+            self.revocations = Revocations()
             self.record(change, 5_400)
             self.assertTrue(self.barred(4))
             self.assertTrue(self.barred(5))
